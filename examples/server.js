@@ -1,0 +1,87 @@
+// Reference server: every route of the package with an embedded upstream, or with yours.
+//
+//   node examples/server.js
+//   UPSTREAM_BASE_URL=https://api.example.com/v1 UPSTREAM_API_KEY=… node examples/server.js
+//
+// Env: HOST (127.0.0.1), PORT (3000), UPSTREAM_BASE_URL, UPSTREAM_API_KEY, UPSTREAM_DIALECT (openai),
+// CORS_ORIGIN (comma-separated; unset: same origin only), LOG_LEVEL (info).
+import { fileURLToPath } from 'node:url'
+import Fastify from 'fastify'
+import llmStream, { ChatRequest, openAiErrorHandler } from 'fastify-llm-stream'
+import { createUpstream } from 'fastify-llm-stream/testing'
+import { pageRoutes } from './page/routes.js'
+
+/** @typedef {Record<string, string | undefined>} Env */
+
+/**
+ * Builds the server without listening, for tests too.
+ * @param {Env} env
+ */
+export async function build (env) {
+  const upstream = await chooseUpstream(env)
+  const app = Fastify({
+    logger: { level: env.LOG_LEVEL ?? 'info' },
+    // Streams have ended by then; what is left are connections that browsers opened ahead of time, which Node waits for.
+    forceCloseConnections: true,
+    frameworkErrors: openAiErrorHandler,
+    // A request of the wrong type is refused, not guessed at: "5" is no temperature.
+    ajv: { customOptions: { coerceTypes: false } }
+  })
+  app.setErrorHandler(openAiErrorHandler)
+  app.setNotFoundHandler((request, reply) => reply.code(404).send({
+    error: { message: `There is no ${request.method} ${request.url.split('?', 1)[0]}`, type: 'invalid_request_error', param: null, code: 'not-found' }
+  }))
+  // Whoever stops a trial server does not want to wait for its open streams.
+  await app.register(llmStream, { upstream: upstream.options, cors: corsOptions(env.CORS_ORIGIN) })
+  app.addHook('onClose', () => upstream.close())
+
+  app.post('/v1/chat/completions', { schema: { body: ChatRequest } }, (request, reply) => {
+    const { stream } = /** @type {ChatRequest} */ (request.body)
+    const chat = app.llm.chat(request.body, { httpRequest: request })
+    return stream === true ? reply.sseStream(chat) : chat.collect({ signal: reply.clientSignal })
+  })
+
+  app.post('/api/stream/sse', { schema: { body: ChatRequest } }, (request, reply) =>
+    reply.sseStream(app.llm.chat(request.body)))
+
+  app.post('/api/events', { schema: { body: ChatRequest }, stream: { format: 'events' } }, (request, reply) =>
+    reply.sseStream(app.llm.chat(request.body)))
+
+  app.get('/health', () => app.llm.health())
+  app.register(pageRoutes)
+  return app
+}
+
+/**
+ * The upstream of the environment, else one inside this process that needs no key and no network.
+ * @param {Env} env
+ */
+async function chooseUpstream (env) {
+  const { UPSTREAM_BASE_URL: baseUrl, UPSTREAM_API_KEY: apiKey, UPSTREAM_DIALECT: dialect } = env
+  if (baseUrl !== undefined && baseUrl !== '') {
+    const options = { baseUrl, apiKey, dialect: /** @type {'openai' | undefined} */ (dialect), defaultModel: 'gpt-4.1' }
+    return { options, close: async () => {} }
+  }
+  const embedded = await createUpstream()
+  return { options: { baseUrl: embedded.baseUrl, defaultModel: 'gpt-4.1' }, close: () => embedded.close() }
+}
+
+/** @param {string | undefined} origin */
+function corsOptions (origin) {
+  if (origin === undefined || origin === '') return false
+  const origins = origin.split(',').map((one) => one.trim())
+  return { origin: origins.includes('*') ? '*' : origins, methods: ['GET', 'HEAD', 'POST'], exposedHeaders: ['retry-after'] }
+}
+
+async function main () {
+  const app = await build(process.env)
+  // Before it listens: whoever sees the address may stop it.
+  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT'])) {
+    process.once(signal, () => app.close().then(() => process.exit(0)))
+  }
+  const address = await app.listen({ host: process.env.HOST ?? '127.0.0.1', port: Number(process.env.PORT ?? 3000) })
+  console.log(`fastify-llm-stream answers at ${address}; try:`)
+  console.log(`  curl -N ${address}/v1/chat/completions -H 'content-type: application/json' -d '{"model":"gpt-4.1","stream":true,"messages":[{"role":"user","content":"Hello"}]}'`)
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main()

@@ -1,0 +1,130 @@
+/*
+ * A request's way through the package; names of stages are names of folders. Data goes right, abort goes left.
+ *
+ *   route ── schemas/ ── stream/ ─────────────────────────────── sse/ ── client
+ *            check       run: slot, timers, hooks, usage         reply: commit, headers
+ *                         │    ▲                        pump ──> sink: backpressure, client gone
+ *                         ▼    │ batches of frames        │
+ *                        upstream/                        ▼
+ *                        adapter: retry, failover       formats/ ── event-stream/
+ *                        frames -> events               events -> values -> text
+ */
+import fastifyCors from '@fastify/cors'
+import type { FastifyInstance, FastifyReply, RouteOptions } from 'fastify'
+import fp from 'fastify-plugin'
+import type { Llm } from '../types/fastify.ts'
+import type { PluginOptions } from '../types/options.ts'
+import { openAiErrorHandler } from './error-handler.ts'
+import { AlreadyRegisteredError, DecoratorTakenError } from './errors.ts'
+import { mergeStreamOptions, resolvePluginOptions, type ResolvedPluginOptions, type ResolvedStreamOptions } from './options.ts'
+import { ChatRequest } from './schemas/chat-request.ts'
+import { ClientWatch } from './sse/client-watch.ts'
+import { ReplyPromise } from './sse/reply-promise.ts'
+import { streamReply } from './sse/reply.ts'
+import { Chat } from './stream/chat.ts'
+import type { Core } from './stream/core.ts'
+import { StreamRegistry } from './stream/registry.ts'
+import { createUpstream } from './upstream/create-upstream.ts'
+
+/** Where a route's stream options stand in its config, once checked. */
+const kStreamOptions = Symbol('fastify-llm-stream.options')
+/** Where a reply keeps the watch on its client. */
+const kClientWatch = Symbol('fastify-llm-stream.client')
+
+async function llmStream (fastify: FastifyInstance, options: PluginOptions): Promise<void> {
+  checkDecorators(fastify)
+  const resolved = resolvePluginOptions(options)
+  const core = createCore(fastify, resolved)
+  if (resolved.cors !== undefined && !fastify.hasPlugin('@fastify/cors')) await fastify.register(fastifyCors, resolved.cors)
+  fastify.decorate('llm', createLlm(core))
+  decorateReply(fastify, core)
+  fastify.addHook('onRoute', (route) => prepareRoute(route, core.options))
+  // preClose runs while connections are still open, so that streams can tell their clients.
+  fastify.addHook('preClose', () => core.registry.close(resolved.shutdownGraceMs))
+  fastify.addHook('onClose', () => core.upstream.close?.())
+}
+
+function checkDecorators (fastify: FastifyInstance): void {
+  if (fastify.hasReplyDecorator(kClientWatch)) throw new AlreadyRegisteredError()
+  if (fastify.hasDecorator('llm')) throw new DecoratorTakenError('llm')
+  for (const name of ['sseStream', 'clientSignal']) {
+    if (fastify.hasReplyDecorator(name)) throw new DecoratorTakenError(`reply.${name}`)
+  }
+}
+
+function createCore (fastify: FastifyInstance, { upstream, limits, prices, stream }: ResolvedPluginOptions): Core {
+  return {
+    upstream: createUpstream(upstream),
+    registry: new StreamRegistry(limits),
+    prices,
+    options: stream,
+    keyOf: limits.maxStreamsPerKey === 0 ? () => undefined : limits.key,
+    log: fastify.log
+  }
+}
+
+function createLlm (core: Core): Llm {
+  const startedAt = performance.now()
+  return {
+    chat: (request, options) => new Chat(core, request, options),
+    streams: core.registry,
+    health: () => ({
+      status: core.registry.closing ? 'closing' : 'ok',
+      connections: core.registry.stats().byTransport.sse ?? 0,
+      streams: core.registry.size,
+      uptime: (performance.now() - startedAt) / 1000
+    })
+  }
+}
+
+function decorateReply (fastify: FastifyInstance, core: Core): void {
+  fastify.decorateReply(kClientWatch, null)
+  fastify.decorateReply('clientSignal', { getter: clientSignal })
+  fastify.decorateReply('sseStream', function (this: FastifyReply, source, callOptions) {
+    const config = this.routeOptions.config as { [kStreamOptions]?: ResolvedStreamOptions }
+    const routeOptions = config[kStreamOptions] ?? core.options
+    const streaming = streamReply({ core, reply: this, source, routeOptions, callOptions, clientSignal: this.clientSignal })
+    return ReplyPromise.of(streaming, (error) => failForgotten(this, error))
+  })
+}
+
+/** The handler did not wait for its stream; an async one was answered by Fastify, with nothing, before the stream began. */
+function failForgotten (reply: FastifyReply, error: unknown): void {
+  if (!reply.sent) reply.send(error)
+  else reply.log.error({ err: error }, 'reply.sseStream() failed and its handler did not wait for it; return its promise from the handler')
+}
+
+function clientSignal (this: FastifyReply): AbortSignal {
+  const reply = this as FastifyReply & { [kClientWatch]: ClientWatch | null }
+  reply[kClientWatch] ??= new ClientWatch(this.raw)
+  return reply[kClientWatch].signal
+}
+
+/** Checks a route's stream options, and gives chat routes error bodies that OpenAI's clients can read. */
+function prepareRoute (route: RouteOptions, defaults: ResolvedStreamOptions): void {
+  if (route.stream !== undefined) {
+    const options = mergeStreamOptions(defaults, route.stream, 'stream.')
+    route.config = { ...route.config, [kStreamOptions]: options }
+  }
+  if (route.schema?.body === ChatRequest) route.errorHandler ??= chatErrorHandler
+}
+
+/** The host's own error handler goes first, where it has one. */
+function chatErrorHandler (...[error, request, reply]: Parameters<typeof openAiErrorHandler>): void {
+  if (request.server.errorHandler.name === 'defaultErrorHandler') openAiErrorHandler(error, request, reply)
+  else reply.send(error)
+}
+
+export default fp(llmStream, { fastify: '5.x', name: 'fastify-llm-stream' })
+export { openAiErrorHandler } from './error-handler.ts'
+export * from './errors.ts'
+export { sse, type SseFields } from './sse/message.ts'
+export type { StreamItems, StreamSource, StreamSourceContext } from './sse/source.ts'
+export type { Chat, ChatOptions, CollectOptions } from './stream/chat.ts'
+export type { StreamStats } from './stream/registry.ts'
+export type { ChatCompletion } from './formats/completion.ts'
+export { createHttpAdapter } from './upstream/http-adapter.ts'
+export * from './schemas/chat-request.ts'
+export * from './schemas/stream-event.ts'
+export * from './schemas/error-body.ts'
+export type * from '../types/index.ts'

@@ -1,0 +1,282 @@
+import { Type, type TObject, type TSchema } from '@sinclair/typebox'
+import { Value } from '@sinclair/typebox/value'
+import type { FastifyCorsOptions } from '@fastify/cors'
+import type { FastifyRequest } from 'fastify'
+import type { UpstreamAdapter } from '../types/adapter.ts'
+import type { StreamHooks } from '../types/hooks.ts'
+import type { ModelPrice, PluginOptions, RetryOptions, StreamOptions, UpstreamOptions } from '../types/options.ts'
+import { OptionError } from './errors.ts'
+
+/** Timers beyond this fire at once. @see https://nodejs.org/api/timers.html#settimeoutcallback-delay-args */
+const MAX_TIMER_MS = 2_147_483_647
+
+/** Hook names, in the order in which they run. */
+const hookNames = ['onStreamStart', 'onStreamEvent', 'onStreamAbort', 'onStreamError', 'onStreamEnd'] as const
+
+// ---- schemas: one row an option; `expected` completes the sentence 'expected …' ------------------------------------
+
+const fn = (): TSchema => Type.Function([], Type.Any(), { expected: 'a function' })
+const flag = (): TSchema => Type.Boolean({ expected: 'true or false' })
+const text = (expected: string): TSchema => Type.String({ minLength: 1, expected })
+const oneOf = (...values: string[]): TSchema =>
+  Type.Union(values.map((value) => Type.Literal(value)), { expected: values.map((value) => `"${value}"`).join(' or ') })
+const count = (minimum: number, unit: string): TSchema =>
+  Type.Integer({ minimum, expected: `a whole number of ${unit}, ${minimum} or more` })
+const countOrOff = (unit: string, maximum = Number.MAX_SAFE_INTEGER): TSchema =>
+  Type.Union([Type.Integer({ minimum: 0, maximum }), Type.Literal(false)],
+    { expected: `a whole number of ${unit} up to ${maximum}, or 0 or false to switch it off` })
+const milliseconds = (): TSchema => countOrOff('milliseconds', MAX_TIMER_MS)
+
+const StreamOptionsSchema = Type.Object({
+  format: oneOf('openai', 'events', 'data'),
+  heartbeatMs: milliseconds(),
+  commit: oneOf('first-event', 'immediate'),
+  commitAfterMs: milliseconds(),
+  stallTimeoutMs: milliseconds(),
+  maxDurationMs: milliseconds(),
+  maxEventBytes: countOrOff('bytes'),
+  onDisconnect: oneOf('abort', 'drain'),
+  drainMs: milliseconds(),
+  exposeErrors: flag(),
+  includeUsage: flag(),
+  highWaterMarkBytes: count(1, 'bytes'),
+  done: Type.Union([Type.String(), Type.Literal(false)], { expected: 'a text, or false to send none' }),
+  ...Object.fromEntries(hookNames.map((name) => [name, fn()]))
+})
+
+const UpstreamOptionsSchema = Type.Object({
+  baseUrl: Type.RegExp(/^https?:\/\/\S+$/i, { secret: true, expected: 'an http(s) URL up to the version, "https://api.example.com/v1" say' }),
+  apiKey: Type.Union([Type.String(), Type.Function([], Type.Any())], { secret: true, expected: 'a string or a function that returns one' }),
+  headers: Type.Record(Type.String(), Type.String(), { secret: true, expected: 'an object of header names and text values' }),
+  dialect: oneOf('openai'),
+  connectTimeoutMs: milliseconds(),
+  firstTokenTimeoutMs: milliseconds(),
+  idleTimeoutMs: milliseconds(),
+  totalTimeoutMs: milliseconds(),
+  maxFrameBytes: count(1, 'bytes'),
+  retry: Type.Union([
+    Type.Integer({ minimum: 0 }), Type.Literal(false), Type.Object({}, { additionalProperties: true })
+  ], { expected: 'a number of further tries, false, or { limit, baseDelayMs, maxDelayMs }' }),
+  models: Type.Array(Type.String(), { expected: 'an array of model names' }),
+  defaultModel: text('a model name'),
+  mapRequest: fn(),
+  requestUsage: flag(),
+  dispatcher: Type.Object({ dispatch: Type.Function([], Type.Any()) }, { expected: 'an undici Dispatcher' })
+})
+
+const RetryOptionsSchema = Type.Object({
+  limit: count(0, 'tries'),
+  baseDelayMs: count(0, 'milliseconds'),
+  maxDelayMs: count(0, 'milliseconds')
+})
+
+const LimitOptionsSchema = Type.Object({
+  maxStreams: countOrOff('streams'),
+  maxStreamsPerKey: countOrOff('streams'),
+  key: fn()
+})
+
+const ModelPriceSchema = Type.Object({
+  input: Type.Number({ minimum: 0 }),
+  output: Type.Number({ minimum: 0 }),
+  cachedInput: Type.Optional(Type.Number({ minimum: 0 }))
+}, { additionalProperties: false })
+
+const PluginOptionsSchema = Type.Object({
+  ...StreamOptionsSchema.properties,
+  upstream: Type.Any(),
+  stream: Type.Any(),
+  cors: Type.Union([Type.Boolean(), Type.Object({}, { additionalProperties: true })], { expected: 'true, false or the options of @fastify/cors' }),
+  limits: Type.Any(),
+  prices: Type.Record(Type.String(), ModelPriceSchema, { expected: 'an object of model names and { input, output, cachedInput? } per million tokens' }),
+  shutdownGraceMs: milliseconds()
+})
+
+// ---- resolved options: every default filled in, `false` turned into 0 ---------------------------------------------
+
+/** Stream options with defaults; numbers are `0` when switched off. */
+export interface ResolvedStreamOptions {
+  format: StreamOptions['format']
+  heartbeatMs: number
+  commit: 'first-event' | 'immediate'
+  commitAfterMs: number
+  stallTimeoutMs: number
+  maxDurationMs: number
+  maxEventBytes: number
+  onDisconnect: 'abort' | 'drain'
+  drainMs: number
+  exposeErrors: boolean
+  includeUsage: boolean | undefined
+  highWaterMarkBytes: number
+  done: string | false
+  /** Hooks of plugin, route and call, in this order. */
+  hooks: readonly StreamHooks[]
+}
+
+/** Upstream options with defaults; numbers are `0` when switched off. */
+export interface ResolvedUpstreamOptions extends Pick<UpstreamOptions, 'apiKey' | 'models' | 'defaultModel' | 'mapRequest' | 'dispatcher'> {
+  baseUrl: string
+  headers: Record<string, string>
+  connectTimeoutMs: number
+  firstTokenTimeoutMs: number
+  idleTimeoutMs: number
+  totalTimeoutMs: number
+  maxFrameBytes: number
+  retry: Required<{ [Name in keyof RetryOptions]: number }>
+  requestUsage: boolean
+}
+
+/** Plugin options with defaults. */
+export interface ResolvedPluginOptions {
+  stream: ResolvedStreamOptions
+  upstream: ReadonlyArray<ResolvedUpstreamOptions | UpstreamAdapter>
+  cors: FastifyCorsOptions | undefined
+  limits: { maxStreams: number, maxStreamsPerKey: number, key: (request: FastifyRequest) => string | undefined }
+  prices: ReadonlyMap<string, ModelPrice>
+  shutdownGraceMs: number
+}
+
+const streamDefaults: ResolvedStreamOptions = {
+  format: undefined,
+  heartbeatMs: 15_000,
+  commit: 'first-event',
+  commitAfterMs: 10_000,
+  stallTimeoutMs: 30_000,
+  maxDurationMs: 0,
+  maxEventBytes: 8 * 1024 * 1024,
+  onDisconnect: 'abort',
+  drainMs: 60_000,
+  exposeErrors: false,
+  includeUsage: undefined,
+  highWaterMarkBytes: 64 * 1024,
+  done: false,
+  hooks: []
+}
+
+const upstreamDefaults: Omit<ResolvedUpstreamOptions, 'baseUrl'> = {
+  headers: {},
+  connectTimeoutMs: 10_000,
+  firstTokenTimeoutMs: 120_000,
+  idleTimeoutMs: 60_000,
+  totalTimeoutMs: 0,
+  maxFrameBytes: 8 * 1024 * 1024,
+  retry: { limit: 2, baseDelayMs: 250, maxDelayMs: 10_000 },
+  requestUsage: true
+}
+
+/**
+ * Checks plugin options and fills in defaults.
+ * @throws LLM_ERR_OPTION when one is missing, unknown or wrong.
+ */
+export function resolvePluginOptions (options: PluginOptions): ResolvedPluginOptions {
+  const own = withoutFastifys(options)
+  checkOptions(PluginOptionsSchema, own, '')
+  const { upstream, stream, cors, limits, prices, shutdownGraceMs, ...ownStream } = own
+  return {
+    stream: mergeStreamOptions(mergeStreamOptions(streamDefaults, ownStream, ''), stream, 'stream.'),
+    upstream: resolveUpstreams(upstream),
+    cors: resolveCors(cors),
+    limits: resolveLimits(limits),
+    prices: new Map(Object.entries(prices ?? {})),
+    shutdownGraceMs: shutdownGraceMs === undefined ? 5_000 : Number(shutdownGraceMs)
+  }
+}
+
+/**
+ * Lays stream options over resolved ones: plugin < route < call; hooks add up.
+ * @param path Where the options stand, for the error text: `stream.` say.
+ * @throws LLM_ERR_OPTION when one is unknown or wrong.
+ */
+export function mergeStreamOptions (base: ResolvedStreamOptions, options: StreamOptions | undefined, path: string): ResolvedStreamOptions {
+  if (options === undefined) return base
+  checkOptions(StreamOptionsSchema, options, path)
+  const hooks = hookNames.some((name) => options[name] !== undefined) ? [...base.hooks, pickHooks(options)] : base.hooks
+  const own = Object.entries(options).filter(([name, value]) => value !== undefined && name in base)
+  const numbered = own.map(([name, value]) => [name, value === false && typeof base[name as keyof ResolvedStreamOptions] === 'number' ? 0 : value])
+  return { ...base, ...Object.fromEntries(numbered), hooks }
+}
+
+/** Checks the options of one built-in adapter and fills in defaults. */
+export function resolveUpstreamOptions (options: UpstreamOptions, path: string): ResolvedUpstreamOptions {
+  checkOptions(UpstreamOptionsSchema, options, path)
+  if (!URL.canParse(options.baseUrl)) {
+    const came = options.baseUrl === undefined ? 'missing' : 'a wrong string'
+    throw new OptionError(`${path}baseUrl`, came, String(UpstreamOptionsSchema.properties.baseUrl.expected))
+  }
+  const { retry, dialect: _dialect, ...own } = options
+  const given = Object.entries(own).filter(([, value]) => value !== undefined)
+  const numbered = given.map(([name, value]) => [name, value === false && name !== 'requestUsage' ? 0 : value])
+  return { ...upstreamDefaults, baseUrl: options.baseUrl, ...Object.fromEntries(numbered), retry: resolveRetry(retry, path) }
+}
+
+/**
+ * Takes out what Fastify itself reads from the options of every plugin.
+ * @see https://fastify.dev/docs/latest/Reference/Plugins/#plugin-options
+ */
+function withoutFastifys (options: PluginOptions): PluginOptions {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) return options
+  const { prefix: _prefix, logLevel: _logLevel, logSerializers: _logSerializers, ...own } = options as PluginOptions & Partial<Record<'prefix' | 'logLevel' | 'logSerializers', unknown>>
+  return own
+}
+
+function resolveUpstreams (upstream: PluginOptions['upstream']): ResolvedPluginOptions['upstream'] {
+  if (upstream === undefined) throw new OptionError('upstream', 'missing', '{ baseUrl, apiKey }, a list of these, or an adapter function')
+  if (!Array.isArray(upstream)) return [resolveUpstream(upstream as UpstreamOptions | UpstreamAdapter, 'upstream.')]
+  if (upstream.length === 0) throw new OptionError('upstream', 'an empty list', 'at least one upstream')
+  return upstream.map((one, index) => resolveUpstream(one, `upstream[${index}].`))
+}
+
+function resolveUpstream (upstream: UpstreamOptions | UpstreamAdapter, path: string): ResolvedUpstreamOptions | UpstreamAdapter {
+  return typeof upstream === 'function' ? upstream : resolveUpstreamOptions(upstream, path)
+}
+
+function resolveRetry (retry: UpstreamOptions['retry'], path: string): ResolvedUpstreamOptions['retry'] {
+  if (retry === undefined) return upstreamDefaults.retry
+  if (typeof retry !== 'object') return { ...upstreamDefaults.retry, limit: Number(retry) }
+  checkOptions(RetryOptionsSchema, retry, `${path}retry.`)
+  const given = Object.entries(retry).filter(([, value]) => value !== undefined)
+  return { ...upstreamDefaults.retry, ...Object.fromEntries(given) }
+}
+
+function resolveCors (cors: PluginOptions['cors']): FastifyCorsOptions | undefined {
+  if (cors === undefined || cors === false) return undefined
+  const options = cors === true ? {} : cors
+  // Browsers refuse the pair, and the request fails far from its cause. https://fetch.spec.whatwg.org/#cors-protocol-and-credentials
+  if (options.credentials === true && (options.origin === undefined || [options.origin].flat().includes('*'))) {
+    throw new OptionError('cors.origin', '"*" together with credentials', 'the origins that may send credentials, ["https://app.example"] say')
+  }
+  return options
+}
+
+function resolveLimits (limits: PluginOptions['limits']): ResolvedPluginOptions['limits'] {
+  if (limits !== undefined) checkOptions(LimitOptionsSchema, limits, 'limits.')
+  return {
+    maxStreams: Number(limits?.maxStreams ?? 10_000),
+    maxStreamsPerKey: Number(limits?.maxStreamsPerKey ?? 0),
+    key: limits?.key ?? ((request) => request.ip)
+  }
+}
+
+function pickHooks (options: StreamOptions): StreamHooks {
+  return Object.fromEntries(hookNames.map((name) => [name, options[name]]))
+}
+
+/** Compares an options object with its schema, one property at a time, so that the error can name the option. */
+function checkOptions (schema: TObject, options: unknown, path: string): void {
+  if (typeof options !== 'object' || options === null || Array.isArray(options)) {
+    throw new OptionError(path.slice(0, -1) || 'options', describe(options), 'an object')
+  }
+  for (const [name, value] of Object.entries(options)) {
+    const property = Object.hasOwn(schema.properties, name) ? schema.properties[name] : undefined
+    if (property === undefined) throw new OptionError(path + name, 'unknown', `one of ${Object.keys(schema.properties).join(', ')}`)
+    if (value === undefined || Value.Check(property, value)) continue
+    throw new OptionError(path + name, property.secret === true ? `a wrong ${typeof value}` : describe(value), String(property.expected))
+  }
+}
+
+/** What came, in a few words: `"15s" (string)`. */
+function describe (value: unknown): string {
+  if (typeof value === 'string') return `"${value.slice(0, 40)}" (string)`
+  if (typeof value === 'number' || typeof value === 'boolean' || value == null) return `${value}`
+  return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`
+}

@@ -1,0 +1,76 @@
+import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { ClientLeftError } from '../errors.ts'
+import { watchSocket } from './socket-watch.ts'
+
+/**
+ * Knows whether the client of a response left. Fastify's `request.signal` does not: it hangs off the request's `close`,
+ * which on a POST comes as soon as the body is read, and is gone after `reply.hijack()` (fastify#4690, fastify#6725).
+ * The response's `close` is right, on HTTP/1, HTTP/2 and `inject()`, and on HTTP/1 its connection's, too: a response
+ * that waits behind a pipelined one has no socket yet, and hears nothing of its end.
+ */
+export class ClientWatch {
+  readonly #raw: ServerResponse
+  readonly #controller = new AbortController()
+  readonly #unwatchSocket: (() => void) | undefined
+  #finished = false
+  readonly #onFinish = (): void => { this.#finished = true }
+  readonly #onClose = (): void => this.#closed()
+
+  /** @param raw `reply.raw`; released by itself when the response is over. */
+  constructor (raw: ServerResponse) {
+    this.#raw = raw
+    if (isOver(raw)) {
+      this.#closed()
+      return
+    }
+    raw.once('close', this.#onClose)
+    // HTTP/2 says 'finish' of a cancelled response too.
+    if (!('stream' in raw)) raw.once('finish', this.#onFinish)
+    const socket = http1Socket(raw)
+    if (socket === undefined) return
+    this.#unwatchSocket = watchSocket(socket, {
+      onClose: this.#onClose,
+      // A client that ended its side while the server is blocked on it shows no 'close' before the buffers empty.
+      onEnd: () => { if (closesOnHalfClose(socket)) this.#left() }
+    })
+  }
+
+  /** Aborts when the client left before the response was whole. */
+  get signal (): AbortSignal {
+    return this.#controller.signal
+  }
+
+  #closed (): void {
+    // On HTTP/2 a cancelled response claims writableFinished, on HTTP/1 an ended one may never be flushed: both must hold.
+    // An injected response never claims it, for its socket never drains.
+    const { writableEnded, writableFinished } = this.#raw
+    if (!writableEnded || !(writableFinished || this.#finished)) this.#left()
+    this.#release()
+  }
+
+  #left (): void {
+    this.#controller.abort(new ClientLeftError())
+  }
+
+  #release (): void {
+    this.#raw.off('close', this.#onClose)
+    this.#raw.off('finish', this.#onFinish)
+    this.#unwatchSocket?.()
+  }
+}
+
+function isOver (raw: ServerResponse): boolean {
+  const { stream } = raw as { stream?: { destroyed: boolean } }
+  return raw.closed || raw.destroyed || http1Socket(raw)?.destroyed === true || stream?.destroyed === true
+}
+
+/** The connection of an HTTP/1 request: the response itself has none while it waits behind another. */
+function http1Socket ({ req }: ServerResponse): Socket | undefined {
+  return req?.httpVersionMajor === 1 && typeof req.socket?.off === 'function' ? req.socket : undefined
+}
+
+/** Node's servers close a connection whose client closed its side, unless told otherwise. */
+function closesOnHalfClose (socket: Socket & { server?: { httpAllowHalfOpen?: boolean } }): boolean {
+  return socket.server?.httpAllowHalfOpen !== true
+}

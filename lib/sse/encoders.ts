@@ -1,0 +1,46 @@
+import type { Encoder, Outcome } from '../../types/encoder.ts'
+import type { Frame } from '../../types/batch.ts'
+import { EventsFormat } from '../formats/events.ts'
+import { OpenAiFormat } from '../formats/openai.ts'
+import type { ResolvedStreamOptions } from '../options.ts'
+import type { ChatRequest } from '../schemas/chat-request.ts'
+import { heartbeat } from '../event-stream/encode.ts'
+import { DataEncoder } from './data-encoder.ts'
+import { ValueEncoder } from './value-encoder.ts'
+
+/**
+ * The encoder of one stream.
+ * @param request What was asked, where the source is a chat: then `openai` is the default, and its wish for usage counts.
+ */
+export function createEncoder (options: ResolvedStreamOptions, request: ChatRequest | undefined): Encoder {
+  switch (options.format ?? (request === undefined ? 'data' : 'openai')) {
+    case 'events': return new ValueEncoder(new EventsFormat())
+    case 'openai': return new ValueEncoder(new OpenAiFormat({ includeUsage: wantsUsage(options, request) }))
+    case 'data': return new DataEncoder(options.done)
+  }
+}
+
+/** An encoder that is chosen with the first frame: whether a promised source is a chat is known only then. */
+export class LateEncoder implements Encoder {
+  readonly heartbeat = heartbeat
+  readonly #create: () => Encoder
+  #encoder: Encoder | undefined
+
+  constructor (create: () => Encoder) {
+    this.#create = create
+  }
+
+  encode (frame: Frame<unknown>): string {
+    this.#encoder ??= this.#create()
+    return this.#encoder.encode(frame)
+  }
+
+  end (outcome: Outcome): string {
+    this.#encoder ??= this.#create()
+    return this.#encoder.end(outcome)
+  }
+}
+
+function wantsUsage ({ includeUsage }: ResolvedStreamOptions, request: ChatRequest | undefined): boolean {
+  return includeUsage ?? request?.stream_options?.include_usage === true
+}

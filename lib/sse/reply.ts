@@ -1,0 +1,167 @@
+import type { FastifyReply } from 'fastify'
+import type { Batch } from '../../types/batch.ts'
+import type { StreamOptions } from '../../types/options.ts'
+import type { ChatRequest } from '../schemas/chat-request.ts'
+import { OptionError, ReplySentError, StatusWithoutBodyError } from '../errors.ts'
+import { heartbeat } from '../event-stream/encode.ts'
+import { mergeStreamOptions, type ResolvedStreamOptions } from '../options.ts'
+import { Chat } from '../stream/chat.ts'
+import { exposeMessage } from '../stream/client-error.ts'
+import { openItems, startRun, type Core, type RunTarget } from '../stream/core.ts'
+import { isClientGone } from '../stream/end-reason.ts'
+import { pump } from '../stream/pump.ts'
+import type { StreamRun } from '../stream/run.ts'
+import type { OpenedSource, OpenSource } from '../stream/source.ts'
+import { LateEncoder, createEncoder } from './encoders.ts'
+import { sendHead, setStreamHeaders } from './headers.ts'
+import { readLastEventId } from './last-event-id.ts'
+import { ReadableSink } from './sink.ts'
+import { discardSource, toIterator, type StreamSource } from './source.ts'
+
+/** Set on a reply while a stream of ours is its answer, from before the first byte on. */
+const kStreaming = Symbol('fastify-llm-stream.streaming')
+
+/** What the plugin gives each call of `reply.sseStream()`. */
+export interface SseCall {
+  readonly core: Core
+  readonly reply: FastifyReply
+  readonly source: StreamSource
+  /** Options of the plugin and the route. */
+  readonly routeOptions: ResolvedStreamOptions
+  readonly callOptions: StreamOptions | undefined
+  /** Aborts when the client leaves. */
+  readonly clientSignal: AbortSignal
+}
+
+/**
+ * Streams a source as the reply.
+ *
+ * 1. `startStream`: slot, hooks, watch on the client. 2. `prime`: wait for the first event, so that an early failure
+ * has a real HTTP status. 3. `commit`: headers and the body through `reply.send()`; `onSend` hooks run. 4. `pump`, in
+ * the background, until either side ends.
+ *
+ * @returns The reply, once Fastify reads the body. A client that leaves never makes it reject.
+ */
+export async function streamReply (call: SseCall): Promise<FastifyReply> {
+  let taken = false
+  const takeSource = (): StreamSource => {
+    taken = true
+    return call.source
+  }
+  try {
+    return await streamSource({ ...call, takeSource })
+  } finally {
+    if (!taken) void discardSource(call.source)
+  }
+}
+
+/** A call with its source; what is not taken is released. */
+interface SourceCall extends SseCall {
+  readonly takeSource: () => StreamSource
+}
+
+async function streamSource (call: SourceCall): Promise<FastifyReply> {
+  const reply: FastifyReply & { [kStreaming]?: boolean } = call.reply
+  const options = callOptionsOf(call)
+  checkReply(reply)
+  if (reply.request.method === 'HEAD') return sendHead(reply)
+  const { run, sink } = startStream(call, options)
+  reply[kStreaming] = true
+  const first = run.next()
+  try {
+    const opening = await prime(first, options)
+    await commit({ call, options, run, sink, opening, first })
+  } catch (error) {
+    run.fail(error)
+    reply[kStreaming] = false
+    await endUncommitted(run, options)
+  }
+  if (!reply.sent) reply.hijack()
+  return reply
+}
+
+function callOptionsOf ({ source, routeOptions, callOptions }: SseCall): ResolvedStreamOptions {
+  const chatOptions = source instanceof Chat ? source.options : undefined
+  return mergeStreamOptions(mergeStreamOptions(routeOptions, chatOptions, ''), callOptions, '')
+}
+
+function checkReply ({ sent, raw, statusCode, [kStreaming]: streaming }: FastifyReply & { [kStreaming]?: boolean }): void {
+  if (sent || raw.headersSent || streaming === true) throw new ReplySentError()
+  if (statusCode === 204 || statusCode === 304) throw new StatusWithoutBodyError(statusCode)
+}
+
+/** Everything that ends a stream from the client's side is wired here. */
+function startStream (call: SourceCall, options: ResolvedStreamOptions): { run: StreamRun, sink: ReadableSink } {
+  const { core, reply, source, clientSignal } = call
+  const target: RunTarget = { transport: 'sse', options, log: reply.request.log, httpRequest: reply.request }
+  const run: StreamRun = source instanceof Chat ? source.open(target) : startRun(core, target, openSource(call, options, () => run))
+  const sink = new ReadableSink(reply.raw, options.highWaterMarkBytes)
+  const onClientLeft = (): void => {
+    run.clientLeft()
+    // A client that closed only its own side would be waited for as long as it takes nothing.
+    sink.destroy()
+  }
+  if (clientSignal.aborted) onClientLeft()
+  else clientSignal.addEventListener('abort', onClientLeft, { once: true })
+  // Somebody else may answer: a timeout of Fastify's own, or an onSend hook that fails.
+  sink.over.then(() => { if (!clientSignal.aborted && !sink.ended) run.stop('error', new ReplySentError()) })
+  return { run, sink }
+}
+
+/** Opens a source that is no chat, or that turns out to be one. */
+function openSource ({ core, reply, takeSource }: SourceCall, options: ResolvedStreamOptions, run: () => StreamRun): OpenSource {
+  return async (context): Promise<OpenedSource> => {
+    const { request, log } = reply
+    const source = takeSource()
+    const lastEventId = readLastEventId(request.headers['last-event-id'])
+    const items = await (typeof source === 'function' ? source({ signal: context.signal, lastEventId, request, reply, log }) : source)
+    const isChat = options.format === 'openai' || options.format === 'events'
+    if (!(items instanceof Chat)) return openItems(core, toIterator(items, isChat), isChat)
+    if (Object.keys(items.options).length > 0) {
+      throw new OptionError('options of fastify.llm.chat()', 'given to a chat that comes as a promise', 'the same options as second argument of reply.sseStream()')
+    }
+    return items.openWithin(run, context, request)
+  }
+}
+
+/**
+ * Waits until the reply may be committed.
+ * @returns What to write first: a comment where headers must leave before there is an event.
+ */
+async function prime (first: Promise<unknown>, { commit, commitAfterMs }: ResolvedStreamOptions): Promise<string> {
+  if (commit === 'immediate') return heartbeat
+  if (commitAfterMs === 0) return first.then(() => '')
+  let timer: NodeJS.Timeout | undefined
+  const patience = new Promise<string>((resolve) => { timer = setTimeout(resolve, commitAfterMs, heartbeat) })
+  try {
+    return await Promise.race([first.then(() => ''), patience])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** What {@link commit} needs of the steps before. */
+interface Commit {
+  readonly call: SseCall
+  readonly options: ResolvedStreamOptions
+  readonly run: StreamRun
+  readonly sink: ReadableSink
+  readonly opening: string
+  readonly first: Promise<Batch<unknown> | undefined>
+}
+
+/** Sends the reply. From here on every failure is an event in the stream. */
+async function commit ({ call, options, run, sink, opening, first }: Commit): Promise<void> {
+  const encoder = new LateEncoder(() => createEncoder(options, run.info.request as ChatRequest | undefined))
+  setStreamHeaders(call.reply)
+  call.reply.send(sink.readable)
+  pump({ run, encoder, sink, options, opening }, first)
+  await sink.opened
+}
+
+/** @throws What the stream failed with, unless nobody is there to see it. */
+async function endUncommitted (run: StreamRun, options: ResolvedStreamOptions): Promise<void> {
+  const { reason, error } = await run.finish(0)
+  if (!isClientGone(reason)) throw exposeMessage(error, options.exposeErrors)
+  run.info.log.info({ streamId: run.info.id, reason }, 'the client left before the stream began')
+}

@@ -1,0 +1,183 @@
+import { randomUUID } from 'node:crypto'
+import type { Batch, Frame } from '../../types/batch.ts'
+import type { ModelPrice } from '../../types/options.ts'
+import type { ChatRequest } from '../schemas/chat-request.ts'
+import { StreamEvent as StreamEventSchema, isStreamEvent, type ErrorEvent, type FinishReason, type StreamEvent, type UsageEvent } from '../schemas/stream-event.ts'
+import { UpstreamFailedError, withDetails } from '../errors.ts'
+import { costOf } from './cost.ts'
+import { estimateUsage } from './estimate.ts'
+import type { Account, Stage } from './stage.ts'
+
+/** Items of another type are a host's own data. */
+const eventTypes: ReadonlySet<unknown> = new Set(StreamEventSchema.anyOf.map(({ properties }) => properties.type.const))
+
+/** Events that end a stream. */
+const terminal: ReadonlySet<string> = new Set(['end', 'error'])
+
+/** What a chat stage needs to know. */
+export interface ChatStageOptions {
+  readonly request: ChatRequest
+  readonly prices: ReadonlyMap<string, ModelPrice>
+  /** Whether the events come from the upstream's adapter. Default false. */
+  readonly isUpstream?: boolean
+}
+
+/**
+ * Stage of chats. Makes any adapter's items one well-formed stream: `start` first, a `finish` for every choice that
+ * began, `usage` once and last. Keeps count for estimates.
+ */
+export class ChatStage implements Stage {
+  readonly isUpstream: boolean
+  readonly #request: ChatRequest
+  readonly #prices: ReadonlyMap<string, ModelPrice>
+  readonly #unfinished = new Set<number>()
+  readonly #finishReasons: FinishReason[] = []
+  #started = false
+  #ended = false
+  #model: string | undefined
+  #deltas = 0
+  #characters = 0
+  #firstTokenAt: number | undefined
+  #usage: UsageEvent | undefined
+  #usageFrame: Frame | undefined
+
+  constructor (options: ChatStageOptions) {
+    this.isUpstream = options.isUpstream ?? false
+    this.#request = options.request
+    this.#prices = options.prices
+  }
+
+  frames (item: unknown): readonly Frame[] {
+    const frames: Frame[] = []
+    for (const frame of toFrames(item)) {
+      if (this.#ended) break
+      this.#takeFrame(frame, frames)
+    }
+    return frames
+  }
+
+  /** Terminal events are no hook's to send: they would end nothing, and clients would take them for the end. */
+  accepts (event: unknown): boolean {
+    return isStreamEvent(event) && !terminal.has(event.type)
+  }
+
+  tail (): readonly Frame[] {
+    // An adapter that says so in its finish need not say it twice; clients of OpenAI's format would miss it.
+    if (this.#finishReasons.includes('error')) throw withDetails(new UpstreamFailedError(), { retryable: true })
+    const frames: Frame[] = []
+    if (!this.#started) this.#takeFrame({ events: [this.#madeStart()] }, frames)
+    if (this.#finishReasons.length === 0) this.#unfinished.add(0)
+    for (const choice of this.#unfinished) {
+      this.#takeFrame({ events: [{ type: 'finish', choice, reason: 'stop', rawReason: null }] }, frames)
+    }
+    frames.push({ ...this.#usageFrame, events: [this.#pricedUsage()] })
+    return frames
+  }
+
+  get account (): Account {
+    return {
+      model: this.#model ?? this.#request.model,
+      finishReasons: this.#finishReasons,
+      usage: this.#pricedUsage(),
+      firstTokenAt: this.#firstTokenAt
+    }
+  }
+
+  /** Adds a frame to `frames`, led by a `start` where its adapter sent none, and without `usage`, which comes last. */
+  #takeFrame (frame: Frame, frames: Frame[]): void {
+    const events: StreamEvent[] = []
+    for (const event of frame.events) {
+      if (!this.#started && event.type !== 'start' && event.type !== 'error') this.#takeEvent(this.#madeStart(), events)
+      this.#takeEvent(event, events)
+      if (this.#ended) break
+    }
+    if (frame.events.length === 1 && frame.events[0]?.type === 'usage') {
+      this.#usageFrame = frame
+      if (events.length > 0) frames.push({ events })
+      return
+    }
+    // As many may be others: a start more, usage less.
+    const isWhole = events.length === frame.events.length && events[0] === frame.events[0]
+    frames.push(isWhole ? frame : { events })
+  }
+
+  #takeEvent (event: StreamEvent, events: StreamEvent[]): void {
+    if (event.type === 'error') throw toError(event)
+    if (event.type === 'end') {
+      this.#ended = true
+      return
+    }
+    if (event.type === 'usage') {
+      this.#usage = event
+      this.#usageFrame = undefined
+      return
+    }
+    this.#count(event)
+    events.push(event)
+  }
+
+  #count (event: StreamEvent): void {
+    switch (event.type) {
+      case 'start':
+        this.#started = true
+        this.#model = event.model
+        return
+      case 'text-delta': case 'reasoning-delta': case 'refusal-delta':
+        return this.#countDelta(event.choice, event.text.length)
+      case 'tool-call-start':
+        return this.#countDelta(event.choice, event.name.length)
+      case 'tool-call-delta':
+        return this.#countDelta(event.choice, event.arguments.length)
+      case 'finish':
+        this.#unfinished.delete(event.choice)
+        this.#finishReasons.push(event.reason)
+    }
+  }
+
+  #countDelta (choice: number, characters: number): void {
+    this.#firstTokenAt ??= performance.now()
+    this.#unfinished.add(choice)
+    this.#deltas++
+    this.#characters += characters
+  }
+
+  #madeStart (): StreamEvent {
+    return { type: 'start', id: `chatcmpl-${randomUUID()}`, model: this.#request.model ?? '', created: Math.floor(Date.now() / 1000) }
+  }
+
+  #pricedUsage (): UsageEvent {
+    const usage = this.#usage ?? estimateUsage(this.#request, this.#deltas, this.#characters)
+    const cost = costOf(usage, this.#price())
+    return cost === undefined ? usage : { ...usage, cost }
+  }
+
+  /** Upstreams answer with dated names (`gpt-4.1-2025-04-14`): the name that was asked for is the second try. */
+  #price (): ModelPrice | undefined {
+    return this.#prices.get(this.#model ?? '') ?? this.#prices.get(this.#request.model ?? '')
+  }
+}
+
+function toFrames (item: unknown): readonly Frame[] {
+  if (Array.isArray(item)) return item.flatMap(toFrames)
+  if (isBatch(item)) return item.frames
+  return [{ events: [hasEventType(item) ? item : { type: 'raw', data: item }] }]
+}
+
+function isBatch (item: unknown): item is Batch {
+  return typeof item === 'object' && item !== null && 'frames' in item
+}
+
+/** By its type alone: an adapter's events are many, and its own affair. */
+function hasEventType (item: unknown): item is StreamEvent {
+  return typeof item === 'object' && item !== null && 'type' in item && eventTypes.has(item.type)
+}
+
+/** An `error` event of a host's adapter, as the error that it stands for. */
+function toError ({ error }: ErrorEvent): Error {
+  return withDetails(new UpstreamFailedError(), {
+    upstreamMessage: error.message,
+    retryable: error.retryable,
+    statusCode: error.status,
+    retryAfterMs: error.retryAfterMs
+  })
+}

@@ -1,0 +1,33 @@
+import type { StreamError } from '../schemas/stream-event.ts'
+import { SourceFailedError, isLlmError, wireCode } from '../errors.ts'
+
+/**
+ * What a client learns of an error. Errors that are not of this package's table are told as `source-failed`.
+ * @param error What was thrown.
+ * @param expose Whether the client sees the words of the upstream or the source (option `exposeErrors`).
+ */
+export function toStreamError (error: unknown, expose: boolean): StreamError {
+  if (!isLlmError(error)) return toStreamError(hideError(error, expose), expose)
+  return {
+    code: wireCode(error.code),
+    message: (expose && error.upstreamMessage) || error.message,
+    retryable: error.retryable ?? false,
+    status: error.statusCode,
+    ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs })
+  }
+}
+
+/**
+ * An error for Fastify's error handler, with the words that clients may see.
+ * @param expose Whether that is what the upstream said.
+ */
+export function exposeMessage (error: unknown, expose: boolean): unknown {
+  if (expose && isLlmError(error) && error.upstreamMessage) error.message = error.upstreamMessage
+  return error
+}
+
+function hideError (error: unknown, expose: boolean): Error {
+  const hidden = new SourceFailedError({ cause: error })
+  if (expose && error instanceof Error) hidden.message = error.message
+  return hidden
+}

@@ -1,0 +1,65 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import type { UpstreamAdapter } from '../../types/adapter.ts'
+import type { Transport } from '../../types/hooks.ts'
+import type { Logger } from '../../types/logger.ts'
+import type { ModelPrice } from '../../types/options.ts'
+import type { ChatRequest } from '../schemas/chat-request.ts'
+import type { ResolvedStreamOptions } from '../options.ts'
+import { ChatStage } from './chat-stage.ts'
+import { ItemStage } from './item-stage.ts'
+import type { StreamRegistry } from './registry.ts'
+import { StreamRun } from './run.ts'
+import type { OpenedSource, OpenSource, SourceContext } from './source.ts'
+
+/** What all streams of one plugin instance share. */
+export interface Core {
+  readonly upstream: UpstreamAdapter
+  readonly registry: StreamRegistry
+  readonly prices: ReadonlyMap<string, ModelPrice>
+  /** Options of the plugin, for streams that no route and no call changes. */
+  readonly options: ResolvedStreamOptions
+  /** Whose stream it is, for `limits.maxStreamsPerKey`; `undefined` where that limit is off. */
+  readonly keyOf: (request: FastifyRequest) => string | undefined
+  /** Logger of the instance, for streams outside of a request. */
+  readonly log: Logger
+}
+
+/** Whom a stream is for. */
+export interface RunTarget {
+  readonly transport: Transport
+  readonly options: ResolvedStreamOptions
+  readonly log: Logger
+  readonly httpRequest?: FastifyRequest | undefined
+}
+
+/** Opens the upstream for a chat. */
+export function openChat (core: Core, request: ChatRequest, { signal, log }: SourceContext, httpRequest?: unknown): OpenedSource {
+  const iterable = core.upstream(withMessages(request), { signal, log, httpRequest })
+  return { iterator: iterable[Symbol.asyncIterator](), stage: new ChatStage({ request, prices: core.prices, isUpstream: true }), request }
+}
+
+/** Adapters see messages only: `prompt` is a caller's shorthand for one. */
+function withMessages ({ prompt, ...request }: ChatRequest): ChatRequest {
+  return prompt === undefined ? request : { ...request, messages: [{ role: 'user', content: prompt }] }
+}
+
+/** Opens a source that is not a chat; `isChat` says that its items are stream events, to be made a well-formed chat. */
+export function openItems (core: Core, iterator: AsyncIterator<unknown>, isChat: boolean): OpenedSource {
+  return { iterator, stage: isChat ? new ChatStage({ request: {}, prices: core.prices }) : new ItemStage() }
+}
+
+/**
+ * Starts a stream: takes its slot and tells its hooks. The source is opened on the first pull.
+ * @param request What is asked, where that is known before the source is opened.
+ */
+export function startRun (core: Core, target: RunTarget, open: OpenSource, request?: ChatRequest): StreamRun {
+  const { transport, httpRequest, log, options } = target
+  return new StreamRun({
+    open,
+    options,
+    registry: core.registry,
+    key: httpRequest === undefined ? undefined : core.keyOf(httpRequest),
+    info: { id: randomUUID(), transport, request, httpRequest, startedAt: Date.now(), log }
+  })
+}

@@ -1,0 +1,166 @@
+import type { Batch } from '../../types/batch.ts'
+import type { Encoder, Outcome } from '../../types/encoder.ts'
+import type { Sink } from '../../types/sink.ts'
+import type { EndReason } from '../schemas/stream-event.ts'
+import { EventTooLargeError } from '../errors.ts'
+import type { ResolvedStreamOptions } from '../options.ts'
+import { IdleTimer } from '../timers.ts'
+import { toStreamError } from './client-error.ts'
+import { isClientGone } from './end-reason.ts'
+import type { StreamRun } from './run.ts'
+
+/** At shutdown a client has so many milliseconds to take what is left: the process wants to go. */
+const SHUTDOWN_LINGER_MS = 500
+
+/** What is pumped where. */
+export interface PumpSetup {
+  readonly run: StreamRun
+  readonly encoder: Encoder
+  readonly sink: Sink
+  readonly options: ResolvedStreamOptions
+  /** Text that is written before anything else: a comment that makes headers leave, or `''`. */
+  readonly opening: string
+}
+
+/**
+ * Moves a run's frames into a sink until either ends, then ends the other: the one place where a stream's data, its
+ * backpressure and its end meet. Never rejects.
+ * @param first The first pull, where one was begun before, to learn whether the source begins at all.
+ */
+export async function pump (setup: PumpSetup, first: Promise<Batch<unknown> | undefined> = setup.run.next()): Promise<void> {
+  const { run, encoder, options } = setup
+  const writer = new Writer(setup)
+  writer.write(setup.opening)
+  try {
+    await moveAll(run, writer, first)
+    writer.write(encoder.end({ reason: 'complete' }))
+    // Complete is what the client has, not what the upstream gave: it may still leave, or stop reading.
+    await run.guard(writer.end(options.stallTimeoutMs, () => run.stop('stalled')))
+    run.complete()
+  } catch (error) {
+    run.fail(error)
+    await endEarly(setup, writer)
+  }
+  writer.stop()
+  await run.finish(writer.bytes)
+}
+
+async function moveAll (run: StreamRun, writer: Writer, first: Promise<Batch<unknown> | undefined>): Promise<void> {
+  let batch = await first
+  while (batch !== undefined) {
+    writer.writeBatch(batch)
+    if (writer.blocked) await run.guard(writer.ready())
+    batch = await run.next()
+  }
+}
+
+/** Tells a client that is still there how it ended, and lets go of the transport. */
+async function endEarly ({ run, encoder, sink, options }: PumpSetup, writer: Writer): Promise<void> {
+  const reason = run.reason as EndReason
+  logEnd(run)
+  if (isClientGone(reason)) return sink.destroy()
+  const cut = (): void => sink.destroy()
+  run.whenShutDown(() => { setTimeout(cut, SHUTDOWN_LINGER_MS).unref() })
+  writer.write(encoder.end(outcomeOf(run, options)))
+  await writer.end(reason === 'shutdown' ? SHUTDOWN_LINGER_MS : options.stallTimeoutMs, cut)
+}
+
+function outcomeOf (run: StreamRun, options: ResolvedStreamOptions): Outcome {
+  const reason = run.reason as EndReason
+  return reason === 'stop' ? { reason } : { reason, error: toStreamError(run.error, options.exposeErrors) }
+}
+
+function logEnd ({ reason, error, info }: StreamRun): void {
+  const fields = { streamId: info.id, reason }
+  if (reason === 'client') return info.log.info(fields, 'the client left, the stream was aborted')
+  if (reason === 'error') return info.log.error({ ...fields, err: error }, 'the stream failed')
+  info.log.warn({ ...fields, err: error }, 'the stream was ended')
+}
+
+/** Writes to a sink: counts bytes, keeps an idle client awake, cuts one that takes nothing. */
+class Writer {
+  bytes = 0
+  readonly #setup: PumpSetup
+  readonly #heartbeat: IdleTimer
+
+  constructor (setup: PumpSetup) {
+    this.#setup = setup
+    this.#heartbeat = new IdleTimer(setup.options.heartbeatMs, () => this.#beat())
+    this.#heartbeat.start()
+  }
+
+  get blocked (): boolean {
+    return this.#setup.sink.blocked
+  }
+
+  /** Encodes a batch and writes it at once: one write for all frames of a network chunk. */
+  writeBatch ({ frames }: Batch<unknown>): void {
+    const { encoder, options } = this.#setup
+    let text = ''
+    for (const frame of frames) {
+      const encoded = encoder.encode(frame)
+      // UTF-8 takes at most three bytes for a UTF-16 unit: most frames need no exact count.
+      if (options.maxEventBytes > 0 && encoded.length * 3 > options.maxEventBytes) checkSize(encoded, options.maxEventBytes)
+      text += encoded
+    }
+    this.write(text)
+  }
+
+  write (text: string): void {
+    const { sink } = this.#setup
+    if (text === '' || sink.closed) return
+    const bytes = Buffer.from(text)
+    this.bytes += bytes.length
+    sink.write(bytes)
+    this.#heartbeat.touch()
+  }
+
+  /** Waits for the client to catch up; one that takes nothing for `stallTimeoutMs` ends the stream. */
+  async ready (): Promise<void> {
+    const { sink, run, options } = this.#setup
+    const watch = this.#watch(options.stallTimeoutMs, () => run.stop('stalled'))
+    try {
+      await sink.ready()
+    } finally {
+      clearInterval(watch)
+    }
+  }
+
+  /** Ends the sink; `onStall` is called when the client takes nothing for `patienceMs`. */
+  async end (patienceMs: number, onStall: () => void): Promise<void> {
+    const { sink } = this.#setup
+    this.#heartbeat.stop()
+    const watch = this.#watch(patienceMs, onStall)
+    try {
+      await sink.end()
+    } finally {
+      clearInterval(watch)
+    }
+  }
+
+  stop (): void {
+    this.#heartbeat.stop()
+  }
+
+  #beat (): void {
+    if (!this.#setup.sink.blocked) this.write(this.#setup.encoder.heartbeat)
+    this.#heartbeat.start()
+  }
+
+  /** Calls back when not one byte leaves for so long. */
+  #watch (ms: number, onStall: () => void): NodeJS.Timeout | undefined {
+    if (ms === 0) return undefined
+    const { sink } = this.#setup
+    let last = sink.progress()
+    return setInterval(() => {
+      const now = sink.progress()
+      if (now === last) onStall()
+      last = now
+    }, ms).unref()
+  }
+}
+
+function checkSize (encoded: string, limit: number): void {
+  const bytes = Buffer.byteLength(encoded)
+  if (bytes > limit) throw new EventTooLargeError(bytes, limit)
+}

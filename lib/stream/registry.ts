@@ -1,0 +1,179 @@
+import type { StreamInfo, StreamSummary, Transport } from '../../types/hooks.ts'
+import type { EndReason } from '../schemas/stream-event.ts'
+import { ShutdownError, TooManyStreamsError, TooManyStreamsPerKeyError } from '../errors.ts'
+
+/** So long the process waits for streams that it ended: for their last bytes, their sources and the host's hooks. */
+const SHUTDOWN_END_MS = 2_000
+
+/** What a full server tells clients to wait. */
+const RETRY_AFTER_MS = 1_000
+
+/** An open stream, as the registry sees it. */
+export interface OpenStream {
+  readonly info: StreamInfo
+  /** Whose stream it is, for `limits.maxStreamsPerKey`. */
+  readonly key: string | undefined
+  /** Ends the stream for a reason; does nothing when it is ending already. */
+  stop (reason: EndReason): void
+  /** Settles when the stream is over and its hooks have run. */
+  readonly ended: Promise<unknown>
+}
+
+/** Figures of all streams since the start, `fastify.llm.streams.stats()`. */
+export interface StreamStats {
+  /** Open now. */
+  active: number
+  /** Most that were open at once. */
+  peak: number
+  /** Started since the start. */
+  total: number
+  /** Open now, by transport. */
+  byTransport: Partial<Record<Transport, number>>
+  /** Ended since the start, by reason. */
+  byEndReason: Partial<Record<EndReason, number>>
+  /** Bytes written to clients by streams that have ended. */
+  bytes: number
+  /** Tokens of chats that have ended, estimates included. */
+  tokens: { input: number, output: number }
+}
+
+/** Bounds; `0` is none. */
+export interface RegistryLimits {
+  readonly maxStreams: number
+  readonly maxStreamsPerKey: number
+}
+
+/** The open streams of one plugin instance: slots, look-up, figures, shutdown. */
+export class StreamRegistry {
+  readonly #limits: RegistryLimits
+  readonly #streams = new Map<string, OpenStream>()
+  /** Open streams, and those whose closing hooks still run: a shutdown waits for the bill to be written. */
+  readonly #unsettled = new Set<Promise<unknown>>()
+  readonly #perKey = new Map<string, number>()
+  readonly #byEndReason: StreamStats['byEndReason'] = {}
+  #peak = 0
+  #total = 0
+  #bytes = 0
+  #inputTokens = 0
+  #outputTokens = 0
+  #closing = false
+
+  constructor (limits: RegistryLimits) {
+    this.#limits = limits
+  }
+
+  /** Open streams. */
+  get size (): number {
+    return this.#streams.size
+  }
+
+  /** Whether the server is shutting down. */
+  get closing (): boolean {
+    return this.#closing
+  }
+
+  /**
+   * Takes a slot, synchronously, so that no burst slips past the bound.
+   * @throws LLM_ERR_TOO_MANY_STREAMS (503), LLM_ERR_TOO_MANY_STREAMS_PER_KEY (429), LLM_ERR_SHUTDOWN (503).
+   */
+  add (stream: OpenStream): void {
+    this.#checkLimits(stream.key)
+    this.#streams.set(stream.info.id, stream)
+    this.#unsettled.add(stream.ended)
+    stream.ended.then(() => this.#unsettled.delete(stream.ended))
+    if (stream.key !== undefined) this.#perKey.set(stream.key, this.#countOf(stream.key) + 1)
+    this.#total++
+    this.#peak = Math.max(this.#peak, this.size)
+  }
+
+  /** Gives the slot back and books the figures. */
+  remove (stream: OpenStream, summary: StreamSummary): void {
+    if (!this.#streams.delete(stream.info.id)) return
+    this.#releaseKey(stream.key)
+    this.#byEndReason[summary.reason] = (this.#byEndReason[summary.reason] ?? 0) + 1
+    this.#bytes += summary.bytes
+    this.#inputTokens += summary.usage?.inputTokens ?? 0
+    this.#outputTokens += summary.usage?.outputTokens ?? 0
+  }
+
+  /** What is known of an open stream. */
+  get (id: string): StreamInfo | undefined {
+    return this.#streams.get(id)?.info
+  }
+
+  /**
+   * Stops an open stream with reason `stop`.
+   * @returns Whether there was one.
+   */
+  stop (id: string): boolean {
+    const stream = this.#streams.get(id)
+    stream?.stop('stop')
+    return stream !== undefined
+  }
+
+  /** Figures since the start. */
+  stats (): StreamStats {
+    return {
+      active: this.size,
+      peak: this.#peak,
+      total: this.#total,
+      byTransport: this.#byTransport(),
+      byEndReason: { ...this.#byEndReason },
+      bytes: this.#bytes,
+      tokens: { input: this.#inputTokens, output: this.#outputTokens }
+    }
+  }
+
+  /**
+   * Refuses new streams, lets open ones finish, then ends them with reason `shutdown`.
+   * @param graceMs How long they may finish; `0` ends them at once.
+   */
+  async close (graceMs: number): Promise<void> {
+    this.#closing = true
+    await this.#settle(graceMs)
+    for (const stream of this.#streams.values()) stream.stop('shutdown')
+    await this.#settle(SHUTDOWN_END_MS)
+  }
+
+  #checkLimits (key: string | undefined): void {
+    if (this.#closing) throw retryLater(new ShutdownError())
+    const { maxStreams, maxStreamsPerKey } = this.#limits
+    if (maxStreams > 0 && this.size >= maxStreams) throw retryLater(new TooManyStreamsError())
+    if (key === undefined || maxStreamsPerKey === 0) return
+    if (this.#countOf(key) >= maxStreamsPerKey) throw retryLater(new TooManyStreamsPerKeyError())
+  }
+
+  #countOf (key: string): number {
+    return this.#perKey.get(key) ?? 0
+  }
+
+  #releaseKey (key: string | undefined): void {
+    if (key === undefined) return
+    const left = this.#countOf(key) - 1
+    if (left > 0) this.#perKey.set(key, left)
+    else this.#perKey.delete(key)
+  }
+
+  #byTransport (): StreamStats['byTransport'] {
+    const counts: StreamStats['byTransport'] = {}
+    for (const { info } of this.#streams.values()) counts[info.transport] = (counts[info.transport] ?? 0) + 1
+    return counts
+  }
+
+  /** Waits until every stream has ended, but not longer than so many milliseconds. */
+  async #settle (ms: number): Promise<void> {
+    if (this.#unsettled.size === 0 || ms === 0) return
+    let timer: NodeJS.Timeout | undefined
+    const limit = new Promise((resolve) => { timer = setTimeout(resolve, ms) })
+    await Promise.race([Promise.all(this.#unsettled), limit])
+    clearTimeout(timer)
+  }
+}
+
+function retryLater<T extends Error> (error: T): T {
+  return Object.assign(error, {
+    retryable: true,
+    retryAfterMs: RETRY_AFTER_MS,
+    headers: { 'retry-after': String(RETRY_AFTER_MS / 1000) }
+  })
+}

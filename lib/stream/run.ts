@@ -1,0 +1,238 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { Batch } from '../../types/batch.ts'
+import type { StreamHooks, StreamInfo, StreamSummary } from '../../types/hooks.ts'
+import type { EndReason } from '../schemas/stream-event.ts'
+import type { ResolvedStreamOptions } from '../options.ts'
+import { errorForReason, isAbort, reasonForError, toEndError } from './end-reason.ts'
+import { applyEventHooks } from './event-hooks.ts'
+import { runLifecycleHooks } from './lifecycle-hooks.ts'
+import type { OpenStream, StreamRegistry } from './registry.ts'
+import { closeSource, type OpenedSource, type OpenSource } from './source.ts'
+import type { Account } from './stage.ts'
+
+/** A source that does not end on abort is left behind after so many milliseconds. */
+const SOURCE_CLOSE_MS = 1_000
+
+/** A source that always has an item at hand yields to timers and sockets after so many. */
+const PULLS_A_TURN = 256
+
+/** Account of a stream whose source was never asked. */
+const nothingKnown: Account = { finishReasons: [] }
+
+/** What one run is made of. */
+export interface RunSetup {
+  readonly info: StreamInfo
+  readonly key?: string | undefined
+  readonly open: OpenSource
+  readonly options: ResolvedStreamOptions
+  readonly registry: StreamRegistry
+}
+
+/**
+ * One stream from its start to its summary, without its transport.
+ *
+ * States: open -> (first `next()`) pulling -> stopped, by `stop()`, `fail()` or `clientLeft()` -> finished, by
+ * `finish()`. The first reason wins. `stop()` aborts the source and breaks a pending `next()`; `finish()` releases
+ * everything that the run took: slot, timers, source.
+ */
+export class StreamRun implements OpenStream {
+  info: StreamInfo
+  readonly key: string | undefined
+  readonly ended: Promise<StreamSummary>
+  readonly #setup: RunSetup
+  readonly #startedAt = performance.now()
+  readonly #controller = new AbortController()
+  readonly #eventHooks: Array<NonNullable<StreamHooks['onStreamEvent']>>
+  #settleEnded!: (summary: StreamSummary) => void
+  #source: OpenedSource | undefined
+  #sourceClosed: Promise<unknown> | undefined
+  #interrupt: ((error: unknown) => void) | undefined
+  #maxDuration: NodeJS.Timeout | undefined
+  #drain: NodeJS.Timeout | undefined
+  #draining = false
+  #tailSent = false
+  #events = 0
+  #pulls = 0
+  #reason: EndReason | undefined
+  #error: Error | undefined
+  #finishing: Promise<StreamSummary> | undefined
+  #onShutdown: (() => void) | undefined
+  #starting: Promise<void> | undefined
+
+  /**
+   * Takes a slot and starts the clock.
+   * @throws LLM_ERR_TOO_MANY_STREAMS, LLM_ERR_TOO_MANY_STREAMS_PER_KEY, LLM_ERR_SHUTDOWN when there is none.
+   */
+  constructor (setup: RunSetup) {
+    this.info = setup.info
+    this.key = setup.key
+    this.#setup = setup
+    this.#eventHooks = setup.options.hooks.flatMap((hooks) => hooks.onStreamEvent ?? [])
+    this.ended = new Promise((resolve) => { this.#settleEnded = resolve })
+    setup.registry.add(this)
+    const { maxDurationMs } = setup.options
+    if (maxDurationMs > 0) this.#maxDuration = setTimeout(() => this.stop('max-duration'), maxDurationMs).unref()
+    this.#starting = runLifecycleHooks(setup.options.hooks, 'onStreamStart', this.info).then(() => { this.#starting = undefined })
+  }
+
+  /** Aborts when the stream ends for any reason but its natural end. */
+  get signal (): AbortSignal {
+    return this.#controller.signal
+  }
+
+  /** Why the stream ends; absent while it runs. */
+  get reason (): EndReason | undefined {
+    return this.#reason
+  }
+
+  /** What ended the stream, where that was an error or an abort. */
+  get error (): Error | undefined {
+    return this.#error
+  }
+
+  /**
+   * The next frames of the source, after hooks; never an empty batch. `undefined`: the source has ended well.
+   * @throws What the source threw, or the stream's end as an error once it was stopped.
+   */
+  async next (): Promise<Batch<unknown> | undefined> {
+    while (!this.#tailSent) {
+      const frames = await this.#applyHooks(await this.#pull())
+      if (frames.length === 0) continue
+      for (const frame of frames) this.#events += frame.events.length
+      return { frames }
+    }
+    return undefined
+  }
+
+  /** Waits for something, but not beyond the end of the stream: then it rejects with the end as an error. */
+  guard<T> (promise: T | PromiseLike<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      // Followed in any case: a promise that nobody follows would end the process when it rejects.
+      Promise.resolve(promise).then(resolve, reject)
+      if (this.#error !== undefined) reject(this.#error)
+      this.#interrupt = reject
+    })
+  }
+
+  /** Calls back when the server shuts down while this stream, ending already, still says how it ended. */
+  whenShutDown (callback: () => void): void {
+    this.#onShutdown = callback
+  }
+
+  /** Ends the stream for a reason. The first reason wins. */
+  stop (reason: EndReason, error: Error = errorForReason(reason)): void {
+    if (this.#reason !== undefined) {
+      if (reason === 'shutdown') this.#onShutdown?.()
+      return
+    }
+    this.#reason = reason
+    clearTimeout(this.#maxDuration)
+    clearTimeout(this.#drain)
+    if (reason === 'complete') return
+    this.#error = error
+    this.#controller.abort(error)
+    this.#interrupt?.(error)
+    this.#sourceClosed = closeSource(this.#source, this.info)
+  }
+
+  /** Ends the stream with what went wrong. */
+  fail (error: unknown): void {
+    const isUpstream = this.#source?.stage.isUpstream ?? false
+    this.stop(reasonForError(error, isUpstream), toEndError(error, isUpstream))
+  }
+
+  /** The source has ended well, and everything was delivered. */
+  complete (): void {
+    this.stop(this.#draining ? 'client' : 'complete')
+  }
+
+  /** The client left: ends the stream, or goes on reading for the bill (`onDisconnect: 'drain'`). */
+  clientLeft (): void {
+    const { onDisconnect, drainMs } = this.#setup.options
+    if (this.#reason !== undefined || this.#draining) return
+    if (onDisconnect === 'abort' || this.#source === undefined) return this.stop('client')
+    this.#draining = true
+    if (drainMs > 0) this.#drain = setTimeout(() => this.stop('client'), drainMs).unref()
+  }
+
+  /**
+   * Releases everything and runs the closing hooks; once, however often it is called.
+   * @param bytes What was written to the client.
+   */
+  finish (bytes: number): Promise<StreamSummary> {
+    this.#finishing ??= this.#finishOnce(bytes)
+    return this.#finishing
+  }
+
+  async #pull (): Promise<Batch<unknown>['frames']> {
+    if (this.#error !== undefined) throw this.#error
+    this.#source ??= await this.#open()
+    if (++this.#pulls % PULLS_A_TURN === 0) await this.guard(nextTurn())
+    const { iterator, stage } = this.#source
+    const item = await this.guard(iterator.next())
+    // The upstream need not wait for the hook, but what it says does.
+    if (this.#starting !== undefined) await this.guard(this.#starting)
+    if (item.done !== true) return stage.frames(item.value)
+    this.#tailSent = true
+    return stage.tail()
+  }
+
+  async #open (): Promise<OpenedSource> {
+    const opening = Promise.resolve(this.#setup.open({ signal: this.signal, log: this.info.log }))
+    try {
+      const source = await this.guard(opening)
+      if (source.request !== undefined) this.info = { ...this.info, request: source.request }
+      return source
+    } catch (error) {
+      // It may still open after the stream was stopped: then nobody else would close it.
+      opening.then(({ iterator }) => iterator.return?.()).catch(() => {})
+      throw error
+    }
+  }
+
+  #applyHooks (frames: Batch<unknown>['frames']): Batch<unknown>['frames'] | Promise<Batch<unknown>['frames']> {
+    const stage = this.#source?.stage
+    if (this.#eventHooks.length === 0 || stage === undefined) return frames
+    return this.guard(applyEventHooks(frames, { hooks: this.#eventHooks, info: this.info, accepts: (event) => stage.accepts(event) }))
+  }
+
+  async #finishOnce (bytes: number): Promise<StreamSummary> {
+    clearTimeout(this.#maxDuration)
+    clearTimeout(this.#drain)
+    if (this.#sourceClosed !== undefined) await within(this.#sourceClosed, SOURCE_CLOSE_MS)
+    const summary = this.#summarise(bytes)
+    this.#setup.registry.remove(this, summary)
+    await this.#starting
+    if (this.#error !== undefined) {
+      const context = { ...this.info, reason: summary.reason, error: this.#error }
+      await runLifecycleHooks(this.#setup.options.hooks, isAbort(summary.reason) ? 'onStreamAbort' : 'onStreamError', context)
+    }
+    await runLifecycleHooks(this.#setup.options.hooks, 'onStreamEnd', summary)
+    this.#settleEnded(summary)
+    return summary
+  }
+
+  #summarise (bytes: number): StreamSummary {
+    const { usage, firstTokenAt, ...account } = this.#source?.stage.account ?? nothingKnown
+    return {
+      ...this.info,
+      ...account,
+      reason: this.#reason as EndReason,
+      error: this.#error,
+      usage,
+      cost: usage?.cost,
+      events: this.#events,
+      bytes,
+      timeToFirstTokenMs: firstTokenAt === undefined ? undefined : firstTokenAt - this.#startedAt,
+      durationMs: performance.now() - this.#startedAt
+    }
+  }
+}
+
+/** Waits for a promise that never rejects, but not longer than so many milliseconds. */
+async function within (promise: Promise<unknown>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined
+  const limit = new Promise<void>((resolve) => { timer = setTimeout(resolve, ms).unref() })
+  await Promise.race([promise, limit])
+  clearTimeout(timer)
+}

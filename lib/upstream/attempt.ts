@@ -1,0 +1,241 @@
+import type { Readable } from 'node:stream'
+import type { FastifyError } from '@fastify/error'
+import { request as undiciRequest, type Dispatcher } from 'undici'
+import type { Batch, Frame } from '../../types/batch.ts'
+import type { ResolvedUpstreamOptions } from '../options.ts'
+import {
+  UpstreamConnectTimeoutError, UpstreamConnectionError, UpstreamContentError, UpstreamFirstTokenTimeoutError,
+  UpstreamIdleTimeoutError, UpstreamTruncatedError, isLlmError, withDetails, type LlmError
+} from '../errors.ts'
+import { IdleTimer } from '../timers.ts'
+import { EventStreamParser } from '../event-stream/parser.ts'
+import { ChatDecoder } from './openai/decode-chunk.ts'
+import { decodeCompletion } from './openai/decode-completion.ts'
+import { LinkedAbort } from './linked-abort.ts'
+import { checkResponse, decodedBody, readText } from './response.ts'
+
+/** One HTTP request to make. */
+export interface AttemptRequest {
+  readonly url: URL
+  readonly headers: Readonly<Record<string, string>>
+  /** JSON. */
+  readonly body: string
+  /** Model that was asked for, for upstreams that do not name theirs. */
+  readonly model: string
+  /** Choices that were asked for: the answer is whole when each has finished. */
+  readonly choices: number
+  readonly options: ResolvedUpstreamOptions
+  readonly dispatcher: Dispatcher
+  /** Takes our secrets out of whatever the upstream says. */
+  readonly redact: (text: string) => string
+  /** Takes the caller's words out of an upstream's error text. */
+  readonly hidePrompts: (text: string) => string
+  /** Aborts when nobody wants the answer any more. */
+  readonly signal: AbortSignal
+}
+
+/** Frames that are held back while the answer has not begun: role chunks, annotations. More are an answer of a kind. */
+const MAX_HELD_FRAMES = 100
+const MAX_HELD_CHARACTERS = 1024 * 1024
+
+/** After the answer's end the connection gets so long to end too, to be used again; then it is closed. */
+const REUSE_WAIT_MS = 100
+
+/**
+ * Asks the upstream once. Yields nothing before the answer begins (first text, reasoning, refusal, tool call or
+ * finish): until then a failure may be retried, and has an HTTP status. Then one batch per network chunk.
+ *
+ * The upstream's connection is closed on every way out but a whole answer.
+ */
+export async function * attempt (request: AttemptRequest): AsyncGenerator<Batch, void, undefined> {
+  const limits = new AttemptLimits(request)
+  const decoder = new ChatDecoder(request)
+  let body: Readable | undefined
+  let isWhole = false
+  try {
+    // While it connects, undici does not look at the signal.
+    const response = await limits.guard(send(request, limits.signal))
+    body = response.body
+    limits.watchIdle()
+    const kind = await checkResponse(response, { redact: request.redact, onChunk: () => limits.touchIdle() })
+    yield * kind === 'json' ? decodeJson(response, request, limits) : decodeStream(decodedBody(response), decoder, request, limits)
+    isWhole = decoder.done
+  } catch (error) {
+    throw withoutPrompts(limits.reasonFor(error), request)
+  } finally {
+    limits.release()
+    if (body !== undefined) closeBody(body, isWhole, () => limits.cut())
+  }
+}
+
+function send ({ url, headers, body, dispatcher }: AttemptRequest, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+  // Our own timers replace undici's, which cannot tell a first token from a silence and count while a client is behind.
+  return undiciRequest(url, { method: 'POST', headers, body, dispatcher, signal, headersTimeout: 0, bodyTimeout: 0 })
+}
+
+async function * decodeJson (response: Dispatcher.ResponseData, { options, redact, model }: AttemptRequest, limits: AttemptLimits): AsyncGenerator<Batch> {
+  const { maxFrameBytes: maxBytes } = options
+  const text = redact(await readText(decodedBody(response), { maxBytes, whenLarger: 'throw', onChunk: () => limits.touchIdle() }))
+  limits.answered()
+  limits.pauseIdle()
+  yield { frames: decodeCompletion(parseJson(text), { redact, model }) }
+}
+
+/** An upstream that ignores `stream: true` may send blank lines first, which JSON allows. */
+function parseJson (text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    throw withDetails(new UpstreamContentError('a body that is not JSON'), { upstreamMessage: text.slice(0, 200) })
+  }
+}
+
+async function * decodeStream (body: Readable, decoder: ChatDecoder, { options }: AttemptRequest, limits: AttemptLimits): AsyncGenerator<Batch> {
+  const parser = new EventStreamParser(options)
+  let held: Frame[] = []
+  for await (const frames of decodeChunks(body, parser, decoder, limits)) {
+    held.push(...frames)
+    if (held.length === 0 || (!decoder.answered && mayHold(held))) continue
+    limits.answered()
+    const batch = { frames: held }
+    held = []
+    limits.pauseIdle()
+    yield batch
+    limits.watchIdle()
+  }
+  yield { frames: [...held, ...decoder.end(parser.end())] }
+}
+
+function mayHold (frames: readonly Frame[]): boolean {
+  const characters = frames.reduce((sum, { chunk }) => sum + (chunk?.text.length ?? 0), 0)
+  return frames.length < MAX_HELD_FRAMES && characters < MAX_HELD_CHARACTERS
+}
+
+/** The frames of each network chunk. */
+async function * decodeChunks (
+  body: Readable, parser: EventStreamParser, decoder: ChatDecoder, limits: AttemptLimits
+): AsyncGenerator<Frame[]> {
+  try {
+    for await (const chunk of body.iterator({ destroyOnReturn: false })) {
+      limits.touchIdle()
+      const { frames, failure } = decodeChunk(chunk, parser, decoder)
+      yield frames
+      if (failure !== undefined) throw failure
+      if (decoder.done) return
+    }
+  } catch (error) {
+    // The answer is whole: how its connection ends, or that it does not, is of no interest.
+    if (decoder.finished && !limits.unwanted && (limits.ended || !isLlmError(error))) return
+    throw isLlmError(error) || limits.ended ? error : retryable(new UpstreamTruncatedError({ cause: error }))
+  }
+}
+
+/** Frames that precede a failure in the same chunk are not lost. */
+function decodeChunk (chunk: Buffer, parser: EventStreamParser, decoder: ChatDecoder): { frames: Frame[], failure?: unknown } {
+  const frames: Frame[] = []
+  const known = decoder.usage
+  let failure: unknown
+  try {
+    for (const event of parser.push(chunk)) {
+      if (!decoder.done) frames.push(...decoder.decode(event))
+    }
+  } catch (error) {
+    failure = error
+  }
+  // At once and not at the end, which an aborted stream never sees: its bill counts too.
+  if (decoder.usage !== undefined && decoder.usage !== known) frames.push({ events: [decoder.usage] })
+  return { frames, failure }
+}
+
+/**
+ * Closes the upstream's connection, except after a whole answer: then it has a moment to end by itself, so that the
+ * pool can use it again.
+ */
+function closeBody (body: Readable, whole: boolean, cut: () => void): void {
+  if (body.readableEnded || body.destroyed) return
+  body.on('error', () => {})
+  if (!whole) return cut()
+  const timer = setTimeout(cut, REUSE_WAIT_MS).unref()
+  body.once('close', () => clearTimeout(timer)).resume()
+}
+
+/** The timers of one attempt, and the signal that they and the stream share. */
+class AttemptLimits {
+  readonly #abort: LinkedAbort
+  readonly #firstToken: NodeJS.Timeout | undefined
+  readonly #idle: IdleTimer
+
+  constructor ({ signal, options }: AttemptRequest) {
+    this.#abort = new LinkedAbort(signal)
+    this.#firstToken = this.#abort.abortAfter(options.firstTokenTimeoutMs, () => retryable(new UpstreamFirstTokenTimeoutError()))
+    this.#idle = new IdleTimer(options.idleTimeoutMs, () => this.#abort.abort(retryable(new UpstreamIdleTimeoutError())))
+  }
+
+  get signal (): AbortSignal {
+    return this.#abort.signal
+  }
+
+  /** Whether nobody wants the answer any more. */
+  get unwanted (): boolean {
+    return this.#abort.sourceAborted
+  }
+
+  /** Whether the stream or a timer ended the attempt. */
+  get ended (): boolean {
+    return this.signal.aborted
+  }
+
+  /** Waits for a promise, but not beyond the end of the attempt. */
+  guard<T> (promise: Promise<T>): Promise<T> {
+    return this.#abort.guard(promise)
+  }
+
+  /** Closes the connection: undici does so for a signal, and the agent sees that nobody waits for another. */
+  cut (): void {
+    this.#abort.abort(new UpstreamConnectionError('cut'))
+  }
+
+  answered (): void {
+    clearTimeout(this.#firstToken)
+  }
+
+  watchIdle (): void {
+    this.#idle.start()
+  }
+
+  touchIdle (): void {
+    this.#idle.touch()
+  }
+
+  pauseIdle (): void {
+    this.#idle.pause()
+  }
+
+  release (): void {
+    clearTimeout(this.#firstToken)
+    this.#idle.stop()
+    this.#abort.release()
+  }
+
+  /** What an error of undici really is: our own timer, the stream's end, or the connection. */
+  reasonFor (error: unknown): unknown {
+    if (this.ended) return this.signal.reason
+    return isLlmError(error) ? error : connectionError(error)
+  }
+}
+
+function retryable (error: FastifyError): LlmError {
+  return withDetails(error, { retryable: true })
+}
+
+/** Error texts of upstreams quote prompts, and errors are logged. */
+function withoutPrompts (error: unknown, { hidePrompts }: AttemptRequest): unknown {
+  if (isLlmError(error) && error.upstreamMessage !== undefined) error.upstreamMessage = hidePrompts(error.upstreamMessage)
+  return error
+}
+
+function connectionError (error: unknown): Error {
+  const code = String((error as { code?: unknown } | null)?.code ?? 'unknown')
+  if (code === 'UND_ERR_CONNECT_TIMEOUT') return retryable(new UpstreamConnectTimeoutError({ cause: error }))
+  return retryable(new UpstreamConnectionError(code, { cause: error }))
+}

@@ -1,0 +1,35 @@
+import type { AdapterContext, UpstreamAdapter } from '../../types/adapter.ts'
+import type { Batch } from '../../types/batch.ts'
+import type { ChatRequest } from '../schemas/chat-request.ts'
+import type { StreamEvent } from '../schemas/stream-event.ts'
+import type { ResolvedPluginOptions } from '../options.ts'
+import { httpAdapter } from './http-adapter.ts'
+import { isWorthFailover } from './retry.ts'
+
+/** Makes one adapter of the `upstream` option: a single one, or a list that is tried in order. */
+export function createUpstream (upstreams: ResolvedPluginOptions['upstream']): UpstreamAdapter {
+  const adapters = upstreams.map((upstream) => typeof upstream === 'function' ? upstream : httpAdapter(upstream))
+  const [only] = adapters
+  // No layer between: ending the stream reaches the adapter's own iterator, whatever it waits for.
+  if (only !== undefined && adapters.length === 1) return only
+  const adapter: UpstreamAdapter = (request, context) => askInOrder(adapters, request, context)
+  adapter.close = async () => { await Promise.all(adapters.map(async (one) => one.close?.())) }
+  return adapter
+}
+
+/** The first upstream that begins to answer is the one: what was shown cannot be taken back. */
+async function * askInOrder (adapters: readonly UpstreamAdapter[], request: ChatRequest, context: AdapterContext): AsyncGenerator<Batch | StreamEvent | readonly StreamEvent[], void, undefined> {
+  for (const [index, adapter] of adapters.entries()) {
+    let answered = false
+    try {
+      for await (const item of adapter(request, context)) {
+        answered = true
+        yield item
+      }
+      return
+    } catch (error) {
+      if (answered || context.signal.aborted || index === adapters.length - 1 || !isWorthFailover(error)) throw error
+      context.log.warn({ err: error, upstream: index }, 'the upstream failed before the first token, asking the next')
+    }
+  }
+}

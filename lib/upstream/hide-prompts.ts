@@ -1,0 +1,53 @@
+import type { ChatRequest } from '../schemas/chat-request.ts'
+
+/** So many characters in a row that stand in the request too are a quotation, not a coincidence. */
+const QUOTED_CHARACTERS = 16
+
+/** Shorter prompts are words that an error may use by itself. */
+const MIN_PROMPT_CHARACTERS = 6
+
+/** Of long conversations the last part is compared: that is what upstreams quote, and the time stays bounded. */
+const MAX_COMPARED_CHARACTERS = 256 * 1024
+
+/**
+ * Takes what the caller wrote out of an upstream's error text, which goes to logs: upstreams quote prompts.
+ * @param text What the upstream said, of a few hundred characters.
+ * @returns The text with `[…]` in place of each quotation.
+ */
+export function hidePrompts (text: string, request: ChatRequest): string {
+  return promptsOf(request).reduce((clean, prompt) => hideOne(clean, prompt), text)
+}
+
+function hideOne (text: string, prompt: string): string {
+  const width = Math.min(QUOTED_CHARACTERS, prompt.length)
+  let clean = ''
+  let position = 0
+  while (position < text.length) {
+    const end = quotationEnd(text, position, prompt, width)
+    clean += end === position ? text[position] : '[…]'
+    position = Math.max(end, position + 1)
+  }
+  return clean
+}
+
+/** Where the quotation ends that begins at `start`; `start` when there is none. */
+function quotationEnd (text: string, start: number, prompt: string, width: number): number {
+  let end = start + width
+  if (end > text.length || !prompt.includes(text.slice(start, end))) return start
+  while (end < text.length && prompt.includes(text.slice(start, end + 1))) end++
+  return end
+}
+
+/** Texts of the request, each also as it stands inside JSON: that form first, it has quotations that the other breaks. */
+function promptsOf ({ messages = [], prompt }: ChatRequest): string[] {
+  const texts = messages.flatMap(({ content }) => textsOf(content))
+  const all = [...texts, ...textsOf(prompt)].map((text) => text.trim().slice(-MAX_COMPARED_CHARACTERS))
+  const long = all.filter((text) => text.length >= MIN_PROMPT_CHARACTERS)
+  return long.flatMap((text) => [JSON.stringify(text).slice(1, -1), text])
+}
+
+function textsOf (content: unknown): string[] {
+  if (typeof content === 'string') return [content]
+  if (!Array.isArray(content)) return []
+  return content.flatMap((part: { text?: unknown } | null) => textsOf(part?.text))
+}

@@ -1,0 +1,56 @@
+/**
+ * An abort signal that follows another and has reasons of its own: a timer's, say. Lighter than `AbortSignal.any()`,
+ * and `release()` takes its listener off a source that lives longer.
+ */
+export class LinkedAbort {
+  readonly #controller = new AbortController()
+  readonly #source: AbortSignal
+  readonly #follow = (): void => this.#controller.abort(this.#source.reason)
+
+  /** @param source The signal that is followed. */
+  constructor (source: AbortSignal) {
+    this.#source = source
+    if (source.aborted) this.#follow()
+    else source.addEventListener('abort', this.#follow, { once: true })
+  }
+
+  /** Aborts with the source, or by {@link abort}. */
+  get signal (): AbortSignal {
+    return this.#controller.signal
+  }
+
+  /** Whether the source aborted, rather than {@link abort}. */
+  get sourceAborted (): boolean {
+    return this.#source.aborted
+  }
+
+  /** Aborts for a reason of its own; the first reason stays. */
+  abort (reason: Error): void {
+    this.#controller.abort(reason)
+  }
+
+  /** Aborts after a time, unless released before. `0` never does. */
+  abortAfter (ms: number, reason: () => Error): NodeJS.Timeout | undefined {
+    return ms === 0 ? undefined : setTimeout(() => this.abort(reason()), ms).unref()
+  }
+
+  /**
+   * Waits for a promise, but not beyond the abort.
+   * @throws The signal's reason when it aborts, and what the promise throws.
+   */
+  guard<T> (promise: Promise<T>): Promise<T> {
+    const { signal } = this
+    return new Promise<T>((resolve, reject) => {
+      const onAbort = (): void => reject(signal.reason)
+      signal.addEventListener('abort', onAbort, { once: true })
+      // Followed in any case: a promise that nobody follows would end the process when it rejects.
+      promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+      if (signal.aborted) onAbort()
+    })
+  }
+
+  /** Follows no longer. */
+  release (): void {
+    this.#source.removeEventListener('abort', this.#follow)
+  }
+}

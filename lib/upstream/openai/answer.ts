@@ -1,0 +1,185 @@
+import { randomBytes } from 'node:crypto'
+import type { Frame, RawChunk } from '../../../types/batch.ts'
+import type { StartEvent, StreamEvent, UsageEvent } from '../../schemas/stream-event.ts'
+import { Choice } from './choice.ts'
+import { isObject, isText, type JsonObject } from './json.ts'
+import type { CreateId } from './tool-calls.ts'
+import { readUsage } from './usage.ts'
+
+/** What an answer needs to know beside its chunks. */
+export interface AnswerOptions {
+  /** Model that was asked for, for upstreams that do not name theirs. */
+  readonly model?: string | undefined
+  /** Choices that were asked for; fewer that have finished are no whole answer. Default 1. */
+  readonly choices?: number | undefined
+  /** Milliseconds since 1970. */
+  readonly now?: (() => number) | undefined
+  /** Makes ids for what came without. */
+  readonly createId?: CreateId | undefined
+}
+
+/** Frames that may wait for the start; a stream that names neither id nor model in so many chunks never will. */
+const MAX_HELD = 16
+const MAX_HELD_CHARACTERS = 256 * 1024
+
+/** Decodes the chunks of one answer: start, choices, usage. Knows nothing of event streams and errors. */
+export class Answer {
+  readonly #model: string
+  readonly #now: () => number
+  readonly #createId: CreateId
+  readonly #expected: number
+  readonly #choices = new Map<number, Choice>()
+  /** Frames without content that came before the start: Azure's first chunk. */
+  #held: Frame[] = []
+  /** The chunk that names the answer, or the last before there is one. */
+  #names: Readonly<JsonObject> = {}
+  #isStarted = false
+  #isAnswered = false
+  #usage: UsageEvent | undefined
+  #usageChunk: RawChunk | undefined
+
+  constructor ({ model = '', choices = 1, now = Date.now, createId = createRandomId }: AnswerOptions) {
+    this.#model = model
+    this.#expected = choices
+    this.#now = now
+    this.#createId = createId
+  }
+
+  /** Whether text, reasoning, a refusal, a tool call or a finish came. */
+  get answered (): boolean {
+    return this.#isAnswered
+  }
+
+  /** Whether every choice that was asked for, and every other that began, has finished. */
+  get finished (): boolean {
+    for (const choice of this.#choices.values()) {
+      if (choice.finishReason === undefined) return false
+    }
+    return this.#choices.size >= this.#expected
+  }
+
+  /** Whether a choice finished because the upstream failed. */
+  get failed (): boolean {
+    for (const choice of this.#choices.values()) {
+      if (choice.finishReason === 'error') return true
+    }
+    return false
+  }
+
+  /** The last usage that came. */
+  get usage (): UsageEvent | undefined {
+    return this.#usage
+  }
+
+  /** Takes one chunk. Most give one frame; the first may bring those that waited for it, and usage waits for the end. */
+  add (chunk: RawChunk): Frame[] {
+    const { json } = chunk
+    if (!this.#isStarted && !isNamed(this.#names)) this.#names = json
+    const items = Array.isArray(json.choices) ? json.choices : []
+    const hasUsage = this.#readUsage(chunk, items.length === 0)
+    if (items.length > 0) return this.#addChoices(items, chunk)
+    return hasUsage ? [] : this.#send({ events: [{ type: 'raw', data: json }], chunk })
+  }
+
+  /** Finishes the choices that are open; of a stream without any, the first. */
+  finish (): Frame[] {
+    if (this.#choices.size === 0) this.#choice(0)
+    const events: StreamEvent[] = []
+    for (const choice of this.#choices.values()) choice.finish(null, events)
+    return events.length > 0 ? this.#send({ events }) : []
+  }
+
+  /** The frame that ends an answer; none when the upstream does not count. */
+  usageFrames (): Frame[] {
+    if (this.#usage === undefined) return []
+    const events = [this.#usage]
+    return [this.#usageChunk === undefined ? { events } : { events, chunk: this.#usageChunk }]
+  }
+
+  /** The last one wins. A chunk that has nothing else is kept, to be passed on with it. */
+  #readUsage (chunk: RawChunk, isAlone: boolean): boolean {
+    const usage = readUsage(chunk.json)
+    if (usage === undefined) return false
+    this.#usage = usage
+    this.#usageChunk = isAlone && Array.isArray(chunk.json.choices) ? chunk : undefined
+    return true
+  }
+
+  #addChoices (items: readonly unknown[], chunk: RawChunk): Frame[] {
+    const events: StreamEvent[] = []
+    for (let position = 0; position < items.length; position++) {
+      const item = items[position]
+      if (isObject(item)) this.#choice(readIndex(item.index) ?? position).add(item, chunk.json, events)
+    }
+    return this.#send(canPassOn(items, events) ? { events, chunk } : { events })
+  }
+
+  #choice (index: number): Choice {
+    let choice = this.#choices.get(index)
+    if (choice === undefined) {
+      choice = new Choice(index, this.#createId)
+      this.#choices.set(index, choice)
+    }
+    return choice
+  }
+
+  /** Sends a frame, behind the start. Without an id or content to start with, it waits for one. */
+  #send (frame: Frame): Frame[] {
+    if (!this.#isAnswered) this.#isAnswered = frame.events.some(isContent)
+    if (this.#isStarted) return [frame]
+    this.#held.push(frame)
+    if (!this.#isAnswered && !isNamed(this.#names) && mayHold(this.#held)) return []
+    return this.#start()
+  }
+
+  #start (): Frame[] {
+    const [first, ...others] = this.#held as [Frame, ...Frame[]]
+    this.#isStarted = true
+    this.#held = []
+    return [{ ...first, events: [this.#startEvent(), ...first.events] }, ...others]
+  }
+
+  #startEvent (): StartEvent {
+    const { id, model, created } = this.#names
+    return {
+      type: 'start',
+      id: isText(id) ? id : this.#createId('chatcmpl-'),
+      model: isText(model) ? model : this.#model,
+      created: readIndex(created) || Math.floor(this.#now() / 1000)
+    }
+  }
+}
+
+/**
+ * Whether clients of the upstream's dialect can take the chunk as it is. They trip over choices without a delta, so
+ * they get chunks made from the events instead, unless a `raw` event is the chunk anyway.
+ */
+function canPassOn (items: readonly unknown[], events: readonly StreamEvent[]): boolean {
+  let isPlain = true
+  for (const item of items) {
+    if (!isObject(item)) return false
+    if (!isObject(item.delta)) isPlain = false
+  }
+  return isPlain || events.some(({ type }) => type === 'raw')
+}
+
+function mayHold (frames: readonly Frame[]): boolean {
+  const characters = frames.reduce((sum, { chunk }) => sum + (chunk?.text.length ?? 0), 0)
+  return frames.length < MAX_HELD && characters < MAX_HELD_CHARACTERS
+}
+
+function isNamed ({ id, model }: Readonly<JsonObject>): boolean {
+  return isText(id) || isText(model)
+}
+
+function isContent ({ type }: StreamEvent): boolean {
+  return type !== 'raw'
+}
+
+function readIndex (value: unknown): number | undefined {
+  return Number.isSafeInteger(value) && (value as number) >= 0 ? value as number : undefined
+}
+
+function createRandomId (prefix: string): string {
+  return prefix + randomBytes(12).toString('hex')
+}

@@ -1,0 +1,92 @@
+import type { Readable } from 'node:stream'
+import { createBrotliDecompress, createGunzip, createInflate, constants } from 'node:zlib'
+import type { Dispatcher } from 'undici'
+import { UpstreamContentError, UpstreamFrameTooLargeError, withDetails } from '../errors.ts'
+import { errorFromResponse } from './openai/upstream-error.ts'
+import { retryAfterMs } from './retry-after.ts'
+
+/** Of an error's body so many bytes are read. */
+const MAX_ERROR_BODY_BYTES = 64 * 1024
+/** Of a body that is neither answer nor error so much is kept, and more is read: a secret that is cut in two is not found. */
+const MAX_EXCERPT = 200
+const MAX_EXCERPT_BYTES = 4 * 1024
+
+/** What an upstream answered: how its body is to be read. */
+export type ResponseKind = 'event-stream' | 'json'
+
+/** Options of {@link checkResponse}. */
+export interface CheckResponseOptions {
+  /** Takes our secrets out of what the upstream says. */
+  readonly redact: (text: string) => string
+  /** Called per chunk of a body that is read for its error. */
+  readonly onChunk: () => void
+}
+
+/** Options of {@link readText}. */
+export interface ReadTextOptions {
+  readonly maxBytes: number
+  /** `cut` the text, or `throw` LLM_ERR_UPSTREAM_FRAME_TOO_LARGE. */
+  readonly whenLarger: 'cut' | 'throw'
+  /** Called per chunk: a sign of life. */
+  readonly onChunk: () => void
+}
+
+/**
+ * Looks at status and media type before a byte of the body is parsed.
+ * @throws The upstream's status as an error (SPEC 8), LLM_ERR_UPSTREAM_CONTENT for a body that cannot be an answer.
+ */
+export async function checkResponse (response: Dispatcher.ResponseData, { redact, onChunk }: CheckResponseOptions): Promise<ResponseKind> {
+  const { statusCode, headers } = response
+  if (statusCode < 200 || statusCode > 299) {
+    const text = await readText(decodedBody(response), { maxBytes: MAX_ERROR_BODY_BYTES, whenLarger: 'cut', onChunk })
+    throw errorFromResponse(statusCode, text, { redact, retryAfterMs: retryAfterMs(headers, Date.now()) })
+  }
+  const essence = mediaType(headers['content-type'])
+  if (essence === 'text/event-stream' || essence === '') return 'event-stream'
+  if (essence === 'application/json') return 'json'
+  const excerpt = await readText(decodedBody(response), { maxBytes: MAX_EXCERPT_BYTES, whenLarger: 'cut', onChunk })
+  const type = mediaType(redact(String(headers['content-type'])))
+  throw withDetails(new UpstreamContentError(`content of type ${type}`), { upstreamMessage: redact(excerpt).slice(0, MAX_EXCERPT) })
+}
+
+/** The body without its content coding: some proxies compress event streams although we ask for none. */
+export function decodedBody ({ body, headers }: Dispatcher.ResponseData): Readable {
+  const decoder = createDecoder(String(headers['content-encoding'] ?? '').trim().toLowerCase())
+  if (decoder === undefined) return body
+  // Who reads it learns of its errors. When nobody does any more, they would end the process.
+  decoder.on('error', () => {})
+  body.on('error', (error) => decoder.destroy(error))
+  decoder.on('close', () => body.destroy())
+  return body.pipe(decoder)
+}
+
+/**
+ * Reads a small body as text.
+ * @throws LLM_ERR_UPSTREAM_FRAME_TOO_LARGE when it is too large to be cut.
+ */
+export async function readText (body: Readable, { maxBytes, whenLarger, onChunk }: ReadTextOptions): Promise<string> {
+  const chunks: Buffer[] = []
+  let bytes = 0
+  for await (const chunk of body) {
+    onChunk()
+    chunks.push(chunk)
+    bytes += chunk.length
+    if (bytes > maxBytes && whenLarger === 'throw') throw new UpstreamFrameTooLargeError(maxBytes)
+    if (bytes > maxBytes) break
+  }
+  return Buffer.concat(chunks).subarray(0, maxBytes).toString('utf8')
+}
+
+/** Of a header that some proxy doubled, the first counts. */
+function mediaType (contentType: string | string[] | undefined): string {
+  return String(contentType ?? '').replace(/[;,].*/, '').trim().toLowerCase()
+}
+
+/** Each with a flush after every chunk, so that tokens do not wait for a full block. */
+function createDecoder (encoding: string): ReturnType<typeof createGunzip | typeof createBrotliDecompress> | undefined {
+  const flush = constants.Z_SYNC_FLUSH
+  if (encoding === 'gzip' || encoding === 'x-gzip') return createGunzip({ flush, finishFlush: flush })
+  if (encoding === 'deflate') return createInflate({ flush, finishFlush: flush })
+  if (encoding === 'br') return createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH })
+  return undefined
+}

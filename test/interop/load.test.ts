@@ -1,0 +1,162 @@
+import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
+import t, { type Test } from 'tap'
+import { openSocket, sleep, soon, valuesOf } from '../helper.ts'
+import { ABORT_MS, PATIENCE_MS, median, post, spawnNode, startServer, stopProcess, untilAsync, watchProcess, type ReferenceServer } from './helper.ts'
+
+t.setTimeout(300_000)
+
+const MIB = 1024 * 1024
+
+/** What kernel and server may hold for a client that reads nothing: both have socket buffers of some MiB. */
+const MAX_STALLED_MIB = 12
+const MAX_STALLED_GROWTH_MIB = 120
+const MAX_LEAK_MIB = 30
+const MAX_HEAP_LEAK_MIB = 4
+
+interface Seen {
+  readonly model: string
+  readonly bytes: number
+  /** On the clock of {@link now}. */
+  readonly closedAt: number | null
+}
+
+interface Upstream {
+  readonly baseUrl: string
+  seen (): Promise<Seen[]>
+  /** Waits until so many requests came and all are closed. */
+  closed (count: number): Promise<Seen[]>
+}
+
+/** Starts the upstream of `endless-upstream.js`. */
+async function startUpstream (t: Test): Promise<Upstream> {
+  const child = spawnNode([fileURLToPath(new URL('endless-upstream.js', import.meta.url))])
+  const { exited } = watchProcess(child)
+  t.teardown(() => stopProcess(child, exited))
+  const [{ port }] = await soon('the upstream to listen', once(child, 'message'), PATIENCE_MS)
+  const seen = async (): Promise<Seen[]> => {
+    child.send('seen')
+    const [message] = await soon('the upstream to tell', once(child, 'message'), PATIENCE_MS)
+    return message.seen
+  }
+  const closed = async (count: number): Promise<Seen[]> => {
+    let all: Seen[] = []
+    await untilAsync(`${count} requests to be closed`, async () => {
+      all = await seen()
+      return all.length === count && all.every(({ closedAt }) => closedAt !== null)
+    })
+    return all
+  }
+  return { baseUrl: `http://127.0.0.1:${port}/v1`, seen, closed }
+}
+
+/** Milliseconds on the clock that all processes of a machine share. */
+function now (): number {
+  return Number(process.hrtime.bigint()) / 1e6
+}
+
+type Memory = Awaited<ReturnType<ReferenceServer['memory']>>
+
+function growthOf (before: Memory, after: Memory): string {
+  return (['residentMiB', 'heapMiB'] as const).map((name) => `${name}: ${before[name]?.toFixed(1)} -> ${after[name]?.toFixed(1)}`).join(', ')
+}
+
+/** Opens streams whose clients read the first bytes only. */
+async function openClients (t: Test, { port }: ReferenceServer, model: string, count: number) {
+  const body = JSON.stringify({ model, prompt: 'Hello', stream: true })
+  const clients = Array.from({ length: count }, () => openSocket({ port, path: '/v1/chat/completions', method: 'POST', body }))
+  t.teardown(() => clients.forEach((client) => client.destroy()))
+  await soon(`${count} answers`, Promise.all(clients.map(({ answered }) => answered)), PATIENCE_MS)
+  return clients
+}
+
+/** Bytes that each endless stream took from the upstream. */
+async function pulledBytes (upstream: Upstream): Promise<number[]> {
+  return (await upstream.seen()).filter(({ model }) => model === 'endless').map(({ bytes }) => bytes)
+}
+
+/** Waits until nothing is read from the upstream any more; resolves with what was. */
+async function pausedBytes (upstream: Upstream, count: number): Promise<number[]> {
+  let last: number[] = []
+  await untilAsync('the upstream to be paused', async () => {
+    const previous = last
+    await sleep(500)
+    last = await pulledBytes(upstream)
+    return last.length === count && last.join() === previous.join()
+  })
+  return last
+}
+
+/** Starts a server that can be asked for its memory without garbage. */
+function startMeasured (t: Test, upstream: Upstream): Promise<ReferenceServer> {
+  return startServer(t, { UPSTREAM_BASE_URL: upstream.baseUrl, LOG_LEVEL: 'warn' }, ['--inspect=127.0.0.1:0'])
+}
+
+t.test('20 clients that do not read, on an upstream that never stops', async (t) => {
+  const upstream = await startUpstream(t)
+  const server = await startMeasured(t, upstream)
+  await (await post(`${server.url}/v1/chat/completions`, { model: 'short', prompt: 'Hi', stream: true })).text()
+  const before = await server.memory()
+
+  await openClients(t, server, 'endless', 20)
+  const last = await pausedBytes(upstream, 20)
+  const most = Math.max(...last) / MIB
+  t.ok(most < MAX_STALLED_MIB, `pulled per client: ${(median(last) / MIB).toFixed(2)} MiB, at most ${most.toFixed(2)} MiB`)
+
+  const start = performance.now()
+  const other = await post(`${server.url}/v1/chat/completions`, { model: 'short', prompt: 'Hi', stream: true })
+  const values = valuesOf(await other.text())
+  const ms = performance.now() - start
+  t.equal(values.map((value) => value.choices?.[0]?.delta?.content ?? '').join(''), ' token'.repeat(50))
+  t.equal(values.at(-1), '[DONE]')
+  t.ok(ms < 30_000, `another client had its second of tokens after ${Math.round(ms)} ms`)
+
+  t.same(await pulledBytes(upstream), last, 'nothing more was pulled')
+  t.equal((await server.health()).streams, 20)
+  const after = await server.memory()
+  t.ok(after.residentMiB - before.residentMiB < MAX_STALLED_GROWTH_MIB, growthOf(before, after))
+})
+
+t.test('50 clients that leave at once', async (t) => {
+  const upstream = await startUpstream(t)
+  const server = await startMeasured(t, upstream)
+
+  // One kind of client reads, the other is so far behind that the upstream is paused.
+  for (const model of ['ticking', 'endless']) {
+    const known = (await upstream.seen()).length
+    const clients = await openClients(t, server, model, 50)
+    if (model === 'endless') await pausedBytes(upstream, 50)
+
+    const leftAt = now()
+    for (const client of clients) client.leave()
+    const all = await upstream.closed(known + 50)
+
+    const latencies = all.slice(known).map(({ closedAt }) => Number(closedAt) - leftAt)
+    const worst = Math.max(...latencies)
+    t.ok(worst < ABORT_MS, `${model}: upstream closed after ${median(latencies).toFixed(1)} ms (p50), ${worst.toFixed(1)} ms (worst)`)
+    await server.idle()
+  }
+})
+
+t.test('500 streams that are aborted', async (t) => {
+  const upstream = await startUpstream(t)
+  const server = await startMeasured(t, upstream)
+  let count = 0
+  const abortStreams = async (batches: number): Promise<Memory> => {
+    for (let batch = 0; batch < batches; batch++) {
+      const clients = await openClients(t, server, 'endless', 25)
+      for (const client of clients) client.leave()
+      count += 25
+      await upstream.closed(count)
+    }
+    await server.idle()
+    return await server.memory()
+  }
+
+  const warm = await abortStreams(12)
+  const after = await abortStreams(20)
+
+  t.ok(after.residentMiB - warm.residentMiB < MAX_LEAK_MIB, growthOf(warm, after))
+  t.ok(Number(after.heapMiB) - Number(warm.heapMiB) < MAX_HEAP_LEAK_MIB, 'heap')
+  t.match(await server.health(), { status: 'ok', streams: 0, connections: 0 })
+})

@@ -1,0 +1,53 @@
+import Fastify from 'fastify'
+import type { FastifyReply } from 'fastify'
+import { describe, expect, test } from 'tstyche'
+import llmStream, { ChatRequest } from '../../lib/index.ts'
+import type { Chat, Llm, PluginOptions, StreamEvent, StreamOptions, StreamSummary } from '../../lib/index.ts'
+
+const app = Fastify()
+
+describe('app.register(llmStream)', () => {
+  test('accepts the options of the plugin, and nothing else', () => {
+    app.register(llmStream, { upstream: { baseUrl: 'https://api.example.com/v1', apiKey: 'sk' }, heartbeatMs: 0 })
+
+    expect<PluginOptions>().type.toBeAssignableFrom<{ upstream: { baseUrl: string } }>()
+    expect<PluginOptions>().type.not.toBeAssignableFrom<{ upstream: { apiKey: string } }>()
+    expect<PluginOptions>().type.not.toBeAssignableFrom<{ heartbeatMs: number }>()
+  })
+})
+
+describe('augmentation', () => {
+  test('adds llm to the instance', () => {
+    expect(app.llm).type.toBe<Llm>()
+    expect(app.llm.chat({ prompt: 'Hi' })).type.toBe<Chat>()
+    expect<Chat>().type.toBeAssignableTo<AsyncIterable<StreamEvent>>()
+  })
+
+  test('adds sseStream() and clientSignal to the reply', () => {
+    expect<FastifyReply['clientSignal']>().type.toBe<AbortSignal>()
+    expect<ReturnType<FastifyReply['sseStream']>>().type.toBe<Promise<FastifyReply>>()
+    app.get('/number', (_request, reply) => {
+      expect(reply.sseStream).type.not.toBeCallableWith(1)
+      return reply.sseStream([1, 2])
+    })
+  })
+
+  test('adds stream to route options', () => {
+    app.post<{ Body: ChatRequest }>('/chat', { schema: { body: ChatRequest }, stream: { format: 'events' } }, (request, reply) => {
+      expect(request.body).type.toBe<ChatRequest>()
+      return reply.sseStream(app.llm.chat(request.body), { heartbeatMs: false })
+    })
+    expect<StreamOptions>().type.not.toBeAssignableFrom<{ format: 'xml' }>()
+  })
+})
+
+describe('StreamEvent', () => {
+  test('is told apart by type', () => {
+    expect<Extract<StreamEvent, { type: 'text-delta' }>>().type.toBe<{ type: 'text-delta', choice: number, text: string }>()
+    expect<StreamEvent['type']>().type.not.toBeAssignableFrom<'unknown'>()
+  })
+
+  test('has one summary at its end', () => {
+    expect<Parameters<NonNullable<StreamOptions['onStreamEnd']>>[0]>().type.toBe<StreamSummary>()
+  })
+})

@@ -1,0 +1,29 @@
+import t from 'tap'
+import { hidePrompts } from '../../lib/upstream/hide-prompts.ts'
+
+const request = (content: unknown) => ({ messages: [{ role: 'user', content }] }) as never
+
+t.test('hidePrompts() takes a quoted prompt out of an error text', async (t) => {
+  const secret = 'My diagnosis is private, and so is my name'
+
+  t.equal(hidePrompts(`Refused: "${secret}" is against the policy`, request(secret)), 'Refused: "[…]" is against the policy')
+  t.equal(hidePrompts(`Refused: "${secret.slice(5, 30)}…" is against the policy`, request(secret)), 'Refused: "[…]…" is against the policy')
+  t.equal(hidePrompts('{"input":"two\\nlines of text here"}', request('two\nlines of text here')), '{"input":"[…]"}')
+  t.equal(hidePrompts('bad: Hello!', { prompt: 'Hello!' }), 'bad: […]')
+  t.equal(hidePrompts('bad: describe this picture', request([{ type: 'text', text: 'describe this picture' }, { type: 'image_url' }, null])), 'bad: […]')
+})
+
+t.test('hidePrompts() leaves what the upstream says by itself', async (t) => {
+  const text = 'maximum context length is 8192 tokens'
+
+  t.equal(hidePrompts(text, request('what is the length of a context?')), text)
+  t.equal(hidePrompts(text, request('is')), text)
+  t.equal(hidePrompts(text, request(null)), text)
+  t.equal(hidePrompts(text, {}), text)
+})
+
+t.test('hidePrompts() takes bounded time for a long conversation', async (t) => {
+  const long = 'a'.repeat(15) + 'b'
+
+  t.equal(hidePrompts('x'.repeat(500), request(long.repeat(65_536))), 'x'.repeat(500))
+})

@@ -1,0 +1,31 @@
+import type { ChatRequest } from '../lib/schemas/chat-request.ts'
+import type { StreamEvent } from '../lib/schemas/stream-event.ts'
+import type { Batch } from './batch.ts'
+import type { Logger } from './logger.ts'
+
+/** What an adapter is given beside the request. */
+export interface AdapterContext {
+  /** Aborts when nobody wants the answer any more; stop the upstream and leave. */
+  signal: AbortSignal
+  /** Logger of the request that the stream belongs to. Never log prompts or keys. */
+  log: Logger
+  /** The Fastify request that asked, where there is one: for keys per tenant, say. */
+  httpRequest?: unknown
+}
+
+/**
+ * Where answers come from (SPEC 8). Given a chat request it yields {@link StreamEvent}s, one at a time or several in
+ * an array; the stream ends when the iteration does. A throw before the first event becomes an HTTP error, a later
+ * one an error event. `start`, `finish` and the terminal event may be left out: the core adds what is missing.
+ *
+ * ```js
+ * async function * echo (request, { signal }) {
+ *   for (const word of request.messages.at(-1).content.split(' ')) yield { type: 'text-delta', choice: 0, text: word + ' ' }
+ * }
+ * ```
+ */
+export interface UpstreamAdapter {
+  (request: ChatRequest, context: AdapterContext): AsyncIterable<StreamEvent | readonly StreamEvent[] | Batch>
+  /** Releases what the adapter holds (sockets, timers); called once when the Fastify instance closes. */
+  close?: () => Promise<void>
+}

@@ -1,0 +1,216 @@
+import type { FastifyCorsOptions } from '@fastify/cors'
+import type { FastifyRequest } from 'fastify'
+import type { Dispatcher } from 'undici'
+import type { ChatRequest } from '../lib/schemas/chat-request.ts'
+import type { AdapterContext, UpstreamAdapter } from './adapter.ts'
+import type { StreamHooks } from './hooks.ts'
+
+/**
+ * Options of one stream (SPEC 4): given to the plugin for all, to a route as `stream: { … }`, and to a call; the later
+ * wins, hooks add up. A wrong or unknown one throws `LLM_ERR_OPTION` where it is given: at registration for the plugin
+ * and routes, before the first byte for a call. Of numbers, `0` or `false` switches off.
+ */
+export interface StreamOptions extends StreamHooks {
+  /**
+   * What the client sees. `openai`: `chat.completion.chunk` frames and `[DONE]`. `events`: one `StreamEvent` a frame,
+   * with `seq`. `data`: each item as JSON or text.
+   * @default 'openai' for a chat, 'data' for other sources
+   */
+  format?: 'openai' | 'events' | 'data' | undefined
+  /**
+   * Longest silence towards a client that reads, in milliseconds; then a comment `: ping` keeps proxies awake.
+   * @default 15_000
+   */
+  heartbeatMs?: number | false | undefined
+  /**
+   * When status and headers go out. `first-event` keeps real HTTP statuses for early failures; `immediate` is for
+   * feeds whose `EventSource` waits for `open`.
+   * @default 'first-event'
+   */
+  commit?: 'first-event' | 'immediate' | undefined
+  /**
+   * Without an event for so many milliseconds, headers and a comment go out all the same, so that proxies do not time
+   * out. Later failures are then error events.
+   * @default 10_000
+   */
+  commitAfterMs?: number | false | undefined
+  /**
+   * A client that takes no byte for so many milliseconds is cut, its upstream aborted; end reason `stalled`.
+   * @default 30_000
+   */
+  stallTimeoutMs?: number | false | undefined
+  /**
+   * Longest life of a stream in milliseconds; then it ends with error `max-duration`.
+   * @default 0
+   */
+  maxDurationMs?: number | false | undefined
+  /**
+   * Largest encoded event in bytes; a larger one ends the stream with error `event-too-large`.
+   * @default 8_388_608
+   */
+  maxEventBytes?: number | false | undefined
+  /**
+   * What a leaving client means for the upstream: `abort` stops it at once; `drain` reads it to its end for billing,
+   * for at most `drainMs`.
+   * @default 'abort'
+   */
+  onDisconnect?: 'abort' | 'drain' | undefined
+  /**
+   * Bound of `onDisconnect: 'drain'` in milliseconds; `0` or `false` drains without bound.
+   * @default 60_000
+   */
+  drainMs?: number | false | undefined
+  /**
+   * Whether clients see what an upstream or a source said of its failure, our key taken out. Else a generic text.
+   * @default false
+   */
+  exposeErrors?: boolean | undefined
+  /**
+   * `true` always shows usage to `openai` clients, `false` never; without it `stream_options.include_usage` of the
+   * request decides. Usage is accounted in any case.
+   */
+  includeUsage?: boolean | undefined
+  /**
+   * Bytes in flight to one client before reading its upstream pauses.
+   * @default 65_536
+   */
+  highWaterMarkBytes?: number | undefined
+  /**
+   * Data of a last frame in format `data`, `[DONE]` say, after an error event too; `false` sends none.
+   * @default false
+   */
+  done?: string | false | undefined
+}
+
+/** How often and how soon a failed request is tried again, before its first token only. */
+export interface RetryOptions {
+  /**
+   * More tries after the first.
+   * @default 2
+   */
+  limit?: number | undefined
+  /**
+   * First wait in milliseconds; it doubles with each try, with up to half of it in jitter.
+   * @default 250
+   */
+  baseDelayMs?: number | undefined
+  /**
+   * Longest wait in milliseconds. An upstream that asks for more by `Retry-After` is not tried again: the caller learns
+   * the time instead.
+   * @default 10_000
+   */
+  maxDelayMs?: number | undefined
+}
+
+/** Options of the built-in HTTP adapter (SPEC 8). Of numbers, `0` or `false` switches off. */
+export interface UpstreamOptions {
+  /** Address up to the version: `https://api.example.com/v1`; a query (`?api-version=…`) is kept. */
+  baseUrl: string
+  /**
+   * Sent as `authorization: Bearer …`: a string, or a function of the chat request and the adapter context that
+   * returns one (for keys per tenant). Never reaches a client or a log.
+   */
+  apiKey?: string | ((request: ChatRequest, context: AdapterContext) => string | undefined | Promise<string | undefined>) | undefined
+  /** More request headers; values of those that look like credentials are taken out of error texts like the key. */
+  headers?: Record<string, string> | undefined
+  /**
+   * What the upstream speaks.
+   * @default 'openai'
+   */
+  dialect?: 'openai' | undefined
+  /**
+   * Longest time to connect, in milliseconds; undici looks about twice a second. Has no effect with a `dispatcher` of
+   * yours.
+   * @default 10_000
+   */
+  connectTimeoutMs?: number | false | undefined
+  /**
+   * Longest time from the request to the first token, in milliseconds, status 504.
+   * @default 120_000
+   */
+  firstTokenTimeoutMs?: number | false | undefined
+  /**
+   * Longest silence of the upstream after its headers, in milliseconds; any byte counts, comments too. Does not run
+   * while the client is behind.
+   * @default 60_000
+   */
+  idleTimeoutMs?: number | false | undefined
+  /**
+   * Longest time for the whole answer with all tries, in milliseconds.
+   * @default 0
+   */
+  totalTimeoutMs?: number | false | undefined
+  /**
+   * Largest frame in bytes; a larger one is error `upstream-frame-too-large`.
+   * @default 8_388_608
+   */
+  maxFrameBytes?: number | undefined
+  /**
+   * More tries before the first token, after 408, 429, 5xx and connection errors. A number is `{ limit }`; `0` or
+   * `false` switches off.
+   */
+  retry?: RetryOptions | number | false | undefined
+  /** Model names that callers may ask for; others get 404. Without it any model. */
+  models?: readonly string[] | undefined
+  /** Model of requests that name none. */
+  defaultModel?: string | undefined
+  /** Changes a request before it is sent: renames a model, adds a system message. Gets a copy. */
+  mapRequest?: ((request: ChatRequest) => ChatRequest | Promise<ChatRequest>) | undefined
+  /**
+   * Whether usage is asked for with `stream_options.include_usage`. `false` sends no `stream_options`, for upstreams
+   * that refuse the field; usage is then estimated unless they send it anyway.
+   * @default true
+   */
+  requestUsage?: boolean | undefined
+  /** An undici dispatcher of yours (proxy agent, mock); you close it. Without it the adapter owns a pool. */
+  dispatcher?: Dispatcher | undefined
+}
+
+/** Bounds of what one process takes on (SPEC 10). */
+export interface LimitOptions {
+  /**
+   * Streams at once; one more gets 503 with `retry-after`. `0` or `false`: no bound.
+   * @default 10_000
+   */
+  maxStreams?: number | false | undefined
+  /**
+   * Streams at once of one `key(request)`; one more gets 429. `0` or `false`: no bound.
+   * @default 0
+   */
+  maxStreamsPerKey?: number | false | undefined
+  /**
+   * Whose stream it is. `undefined` counts for nobody.
+   * @default the request's `ip`
+   */
+  key?: ((request: FastifyRequest) => string | undefined) | undefined
+}
+
+/** Prices of one model, per million tokens, in any one currency. */
+export interface ModelPrice {
+  input: number
+  output: number
+  /** Of input tokens read from the upstream's cache; without it they cost as `input`. */
+  cachedInput?: number | undefined
+}
+
+/** Options of the plugin: its own, and the defaults of all streams. */
+export interface PluginOptions extends StreamOptions {
+  /** Where answers come from: options of the built-in adapter, a list of them (failover in order), or an adapter. */
+  upstream: UpstreamOptions | ReadonlyArray<UpstreamOptions | UpstreamAdapter> | UpstreamAdapter
+  /** Defaults of all streams in one object, as on a route; wins over the same option given beside it. */
+  stream?: StreamOptions | undefined
+  /**
+   * Registers @fastify/cors with these options (`true`: its defaults) unless the host did so before.
+   * @default false
+   */
+  cors?: FastifyCorsOptions | boolean | undefined
+  limits?: LimitOptions | undefined
+  /** Prices by model name, for `cost` on usage and in the summary. */
+  prices?: Record<string, ModelPrice> | undefined
+  /**
+   * How long `fastify.close()` lets open streams finish, in milliseconds; then they end with error `shutdown`. Fastify
+   * bounds `close()` by its own option `pluginTimeout` (10 s): raise that with a grace over 7 s.
+   * @default 5_000
+   */
+  shutdownGraceMs?: number | false | undefined
+}
