@@ -66,7 +66,6 @@ const wrongs: Array<[what: string, body: string | Uint8Array | undefined, status
   ['lists 100,000 deep in a known field', `{"messages":[{"role":"user","content":${deep('[', ']')}}]}`, 400],
   ['lists 100,000 deep in an unknown field', `{"prompt":"Hi","x":${deep('[', ']')}}`, 400],
   ['lists 100,000 deep that do not close', '['.repeat(100_000), 400],
-  ['a body that is too large', JSON.stringify({ prompt: 'x'.repeat(3_000_000) }), 413],
   ['plain text', '{"prompt":"Hi"}', 400, { 'content-type': 'text/plain' }],
   ['a form', 'prompt=Hi', 415, { 'content-type': 'application/x-www-form-urlencoded' }],
   ['a content type that is none', '{"prompt":"Hi"}', 415, { 'content-type': 'json' }],
@@ -85,6 +84,13 @@ t.test('wrong requests', async (t) => {
         checkRefusal(t, response.status, await response.text(), what)
       }
       await checkAlive(t, server)
+    })
+
+    // Only its beginning is sent: a client that writes on while the server hangs up may fail before it reads the answer.
+    t.test(`${route}: a body that is too large`, async (t) => {
+      const answer = await sendRaw(server.port, `POST ${route} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 3000000\r\n\r\n{"prompt":"`)
+      t.match(answer, /^HTTP\/1\.1 413 /)
+      checkRefusal(t, 413, answer.slice(answer.indexOf('\r\n\r\n') + 4), 'too large')
     })
   }
 
