@@ -48,6 +48,10 @@ export const AlreadyRegisteredError: Define<[]> =
 export const DecoratorTakenError: Define<[string]> =
   define('LLM_ERR_DECORATOR_TAKEN', 'The decorator "%s" exists already; register fastify-llm-stream before the plugin that adds it, or drop that plugin', 500)
 
+/** `fastify.llm.socket()` was called although @fastify/websocket is not registered. */
+export const NoWebSocketError: Define<[]> =
+  define('LLM_ERR_NO_WEBSOCKET', 'fastify.llm.socket() needs @fastify/websocket; drop the option "websocket: false", or register @fastify/websocket before fastify-llm-stream', 500)
+
 /** `reply.sseStream()` was given something that cannot be streamed. Argument: what came. */
 export const SourceError: Define<[string]> =
   define('LLM_ERR_SOURCE', 'Cannot stream %s; expected an async iterable, iterable, Readable, ReadableStream, Response, fastify.llm.chat(), a promise of these or a function that returns one', 500)
@@ -94,6 +98,26 @@ export const InvalidRequestError: Define<[string, string, string]> =
 export const ModelNotFoundError: Define<[string]> =
   define('LLM_ERR_MODEL_NOT_FOUND', 'The model "%s" does not exist or is not allowed here', 404)
 
+/** A WebSocket message is no frame of the protocol. Arguments: what came, what is expected. */
+export const InvalidFrameError: Define<[string, string]> =
+  define('LLM_ERR_INVALID_FRAME', 'The message is %s, expected %s', 400)
+
+/** A chat on the same WebSocket has this id. */
+export const DuplicateIdError: Define<[]> =
+  define('LLM_ERR_DUPLICATE_ID', 'A chat with this id is running on this connection; use another id, or wait for its terminal frame', 409)
+
+/** A WebSocket route was asked for without an upgrade. */
+export const UpgradeRequiredError: Define<[]> =
+  define('LLM_ERR_UPGRADE_REQUIRED', 'This address speaks WebSocket; connect with ws:// or wss://', 426)
+
+/** A browser's page of another origin wants a WebSocket. Argument: the origin. */
+export const OriginError: Define<[string]> =
+  define('LLM_ERR_ORIGIN', 'WebSocket connections from origin "%s" are not allowed; the server allows origins by its option "origins"', 403)
+
+/** A key stands in the query of a route that takes none there. */
+export const QueryKeyError: Define<[]> =
+  define('LLM_ERR_QUERY_KEY', 'This route takes no "api_key" in its query; send "authorization: Bearer …", or the subprotocol "bearer.<base64url of the key>"', 400)
+
 // ---- limits and ends ---------------------------------------------------------------------------------------------
 
 /** `limits.maxStreams` is reached. */
@@ -103,6 +127,22 @@ export const TooManyStreamsError: Define<[]> =
 /** `limits.maxStreamsPerKey` is reached for this caller. */
 export const TooManyStreamsPerKeyError: Define<[]> =
   define('LLM_ERR_TOO_MANY_STREAMS_PER_KEY', 'You have too many streams open; wait until one has ended', 429)
+
+/** `limits.maxConnections` is reached. */
+export const TooManyConnectionsError: Define<[]> =
+  define('LLM_ERR_TOO_MANY_CONNECTIONS', 'Too many connections are open; try again later', 503)
+
+/** `limits.maxConnectionsPerKey` is reached for this caller. */
+export const TooManyConnectionsPerKeyError: Define<[]> =
+  define('LLM_ERR_TOO_MANY_CONNECTIONS_PER_KEY', 'You have too many connections open; close one first', 429)
+
+/** `limits.maxChatsPerSocket` is reached on this WebSocket. */
+export const BusyError: Define<[]> =
+  define('LLM_ERR_BUSY', 'Too many chats are running on this connection; wait until one has ended', 429)
+
+/** The WebSocket is about to close: its `goaway` was sent. */
+export const GoingAwayError: Define<[]> =
+  define('LLM_ERR_GOING_AWAY', 'This connection is about to close; open another', 503)
 
 /** The server is closing. */
 export const ShutdownError: Define<[]> =
@@ -188,6 +228,15 @@ export function withDetails (error: FastifyError, details: LlmErrorDetails): Llm
     if (value !== undefined) Object.assign(error, { [name]: value })
   }
   return error as LlmError
+}
+
+/**
+ * Marks a refusal by a limit: the caller may come again, in a second.
+ * @returns The error, with what Fastify sends as `retry-after`.
+ */
+export function retryLater (error: FastifyError): LlmError {
+  const seconds = 1
+  return withDetails(error, { retryable: true, retryAfterMs: seconds * 1000, headers: { 'retry-after': String(seconds) } })
 }
 
 /** Whether an error is one of the table above, of this copy of the package or another. */

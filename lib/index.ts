@@ -10,7 +10,7 @@
  *                        frames -> events               events -> values -> text
  */
 import fastifyCors from '@fastify/cors'
-import type { FastifyInstance, FastifyReply, RouteOptions } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import type { Llm } from '../types/fastify.ts'
 import type { PluginOptions } from '../types/options.ts'
@@ -25,6 +25,10 @@ import { Chat } from './stream/chat.ts'
 import type { Core } from './stream/core.ts'
 import { StreamRegistry } from './stream/registry.ts'
 import { createUpstream } from './upstream/create-upstream.ts'
+import { clientKey } from './ws/client-key.ts'
+import { Hub } from './ws/hub.ts'
+import { SocketRoutes, socketOptionsOf } from './ws/routes.ts'
+import { hasWebSocketServer, openWebSocketServer } from './ws/server.ts'
 
 /** Where a route's stream options stand in its config, once checked. */
 const kStreamOptions = Symbol('fastify-llm-stream.options')
@@ -35,18 +39,36 @@ async function llmStream (fastify: FastifyInstance, options: PluginOptions): Pro
   checkDecorators(fastify)
   const resolved = resolvePluginOptions(options)
   const core = createCore(fastify, resolved)
+  const hub = new Hub(core, resolved.limits)
+  const sockets = new SocketRoutes({ hub, defaults: resolved.socket, server: whoseWebSocket(fastify, resolved) })
   if (resolved.cors !== undefined && !fastify.hasPlugin('@fastify/cors')) await fastify.register(fastifyCors, resolved.cors)
-  fastify.decorate('llm', createLlm(core))
+  // Before @fastify/websocket wraps the handlers of its routes.
+  fastify.addHook('onRoute', function (route) { prepareRoute(route, { core, sockets, instance: this }) })
+  if (resolved.websocket !== undefined) hub.maxMessageBytes = await openWebSocketServer(fastify, resolved.websocket)
+  fastify.decorate('llm', createLlm(core, hub, sockets))
+  decorateRequest(fastify, resolved)
   decorateReply(fastify, core)
-  fastify.addHook('onRoute', (route) => prepareRoute(route, core.options))
   // preClose runs while connections are still open, so that streams can tell their clients.
-  fastify.addHook('preClose', () => core.registry.close(resolved.shutdownGraceMs))
+  fastify.addHook('preClose', () => shutDown(core, hub, resolved.shutdownGraceMs))
   fastify.addHook('onClose', () => core.upstream.close?.())
+}
+
+async function shutDown ({ registry }: Core, hub: Hub, graceMs: number): Promise<void> {
+  const ended = registry.close(graceMs)
+  hub.goAway(graceMs)
+  await ended
+  await hub.close()
+}
+
+function whoseWebSocket (fastify: FastifyInstance, { websocket }: ResolvedPluginOptions): 'own' | 'hosts' | 'none' {
+  if (hasWebSocketServer(fastify)) return 'hosts'
+  return websocket === undefined ? 'none' : 'own'
 }
 
 function checkDecorators (fastify: FastifyInstance): void {
   if (fastify.hasReplyDecorator(kClientWatch)) throw new AlreadyRegisteredError()
   if (fastify.hasDecorator('llm')) throw new DecoratorTakenError('llm')
+  if (fastify.hasRequestDecorator('clientKey')) throw new DecoratorTakenError('request.clientKey')
   for (const name of ['sseStream', 'clientSignal']) {
     if (fastify.hasReplyDecorator(name)) throw new DecoratorTakenError(`reply.${name}`)
   }
@@ -63,18 +85,36 @@ function createCore (fastify: FastifyInstance, { upstream, limits, prices, strea
   }
 }
 
-function createLlm (core: Core): Llm {
+function createLlm (core: Core, hub: Hub, sockets: SocketRoutes): Llm {
+  const { registry } = core
   const startedAt = performance.now()
   return {
     chat: (request, options) => new Chat(core, request, options),
-    streams: core.registry,
+    socket: (options) => sockets.handler(options),
+    streams: createStreams(registry, hub),
     health: () => ({
-      status: core.registry.closing ? 'closing' : 'ok',
-      connections: core.registry.stats().byTransport.sse ?? 0,
-      streams: core.registry.size,
+      status: registry.closing ? 'closing' : 'ok',
+      connections: hub.size + (registry.stats().byTransport.sse ?? 0),
+      streams: registry.size,
       uptime: (performance.now() - startedAt) / 1000
     })
   }
+}
+
+function createStreams (registry: StreamRegistry, hub: Hub): Llm['streams'] {
+  return {
+    get size () { return registry.size },
+    get: (id) => registry.get(id),
+    stop: (id) => registry.stop(id),
+    stats: () => ({ ...registry.stats(), connections: hub.stats() })
+  }
+}
+
+/** A route may take keys in its query; others may not. */
+function decorateRequest (fastify: FastifyInstance, { socket }: ResolvedPluginOptions): void {
+  fastify.decorateRequest('clientKey', {
+    getter (this: FastifyRequest) { return clientKey(this, (socketOptionsOf(this) ?? socket).allowQueryKey) }
+  })
 }
 
 function decorateReply (fastify: FastifyInstance, core: Core): void {
@@ -100,10 +140,18 @@ function clientSignal (this: FastifyReply): AbortSignal {
   return reply[kClientWatch].signal
 }
 
+/** What a route is prepared with. */
+interface RouteContext {
+  readonly core: Core
+  readonly sockets: SocketRoutes
+  readonly instance: FastifyInstance
+}
+
 /** Checks a route's stream options, and gives chat routes error bodies that OpenAI's clients can read. */
-function prepareRoute (route: RouteOptions, defaults: ResolvedStreamOptions): void {
+function prepareRoute (route: RouteOptions, { core, sockets, instance }: RouteContext): void {
+  if (route.websocket === true || route.wsHandler !== undefined) return sockets.prepare(route, instance)
   if (route.stream !== undefined) {
-    const options = mergeStreamOptions(defaults, route.stream, 'stream.')
+    const options = mergeStreamOptions(core.options, route.stream, 'stream.')
     route.config = { ...route.config, [kStreamOptions]: options }
   }
   if (route.schema?.body === ChatRequest) route.errorHandler ??= chatErrorHandler
@@ -122,9 +170,13 @@ export { sse, type SseFields } from './sse/message.ts'
 export type { StreamItems, StreamSource, StreamSourceContext } from './sse/source.ts'
 export type { Chat, ChatOptions, CollectOptions } from './stream/chat.ts'
 export type { StreamStats } from './stream/registry.ts'
+export type { ConnectionStats } from './ws/hub.ts'
+export type { SocketHandler } from './ws/routes.ts'
 export type { ChatCompletion } from './formats/completion.ts'
 export { createHttpAdapter } from './upstream/http-adapter.ts'
+export { logSerializers } from './log-serializers.ts'
 export * from './schemas/chat-request.ts'
+export * from './schemas/socket-frame.ts'
 export * from './schemas/stream-event.ts'
 export * from './schemas/error-body.ts'
 export type * from '../types/index.ts'

@@ -4,7 +4,8 @@ import type { FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyRequest } from 'fastify'
 import type { UpstreamAdapter } from '../types/adapter.ts'
 import type { StreamHooks } from '../types/hooks.ts'
-import type { ModelPrice, PluginOptions, RetryOptions, StreamOptions, UpstreamOptions } from '../types/options.ts'
+import type { ModelPrice, PluginOptions, RetryOptions, SocketOptions, StreamOptions, UpstreamOptions, WebSocketServerOptions } from '../types/options.ts'
+import type { DialectName } from '../types/dialect.ts'
 import { OptionError } from './errors.ts'
 
 /** Timers beyond this fire at once. @see https://nodejs.org/api/timers.html#settimeoutcallback-delay-args */
@@ -44,6 +45,17 @@ const StreamOptionsSchema = Type.Object({
   ...Object.fromEntries(hookNames.map((name) => [name, fn()]))
 })
 
+const SocketOptionsSchema = Type.Object({
+  ...StreamOptionsSchema.properties,
+  dialect: oneOf('llm-chat.v1', 'completion', 'request', 'openai'),
+  origins: Type.Union([Type.Literal('same-origin'), Type.Literal('*'), Type.Array(Type.RegExp(/^https?:\/\/[^/\s]+$/))],
+    { expected: '"same-origin", "*" or a list of origins without a path, ["https://app.example"] say' }),
+  allowQueryKey: flag(),
+  pongTimeoutMs: milliseconds(),
+  idleTimeoutMs: milliseconds(),
+  maxLifetimeMs: milliseconds()
+})
+
 const UpstreamOptionsSchema = Type.Object({
   baseUrl: Type.RegExp(/^https?:\/\/\S+$/i, { secret: true, expected: 'an http(s) URL up to the version, "https://api.example.com/v1" say' }),
   apiKey: Type.Union([Type.String(), Type.Function([], Type.Any())], { secret: true, expected: 'a string or a function that returns one' }),
@@ -73,6 +85,10 @@ const RetryOptionsSchema = Type.Object({
 const LimitOptionsSchema = Type.Object({
   maxStreams: countOrOff('streams'),
   maxStreamsPerKey: countOrOff('streams'),
+  maxConnections: countOrOff('connections'),
+  maxConnectionsPerKey: countOrOff('connections'),
+  maxChatsPerSocket: countOrOff('chats'),
+  maxMessagesPerSecond: countOrOff('messages'),
   key: fn()
 })
 
@@ -86,6 +102,8 @@ const PluginOptionsSchema = Type.Object({
   ...StreamOptionsSchema.properties,
   upstream: Type.Any(),
   stream: Type.Any(),
+  socket: Type.Any(),
+  websocket: Type.Union([Type.Literal(false), Type.Object({}, { additionalProperties: true })], { expected: 'false or the options of a ws server' }),
   cors: Type.Union([Type.Boolean(), Type.Object({}, { additionalProperties: true })], { expected: 'true, false or the options of @fastify/cors' }),
   limits: Type.Any(),
   prices: Type.Record(Type.String(), ModelPriceSchema, { expected: 'an object of model names and { input, output, cachedInput? } per million tokens' }),
@@ -107,10 +125,32 @@ export interface ResolvedStreamOptions {
   drainMs: number
   exposeErrors: boolean
   includeUsage: boolean | undefined
-  highWaterMarkBytes: number
+  /** `undefined` is the transport's own default. */
+  highWaterMarkBytes: number | undefined
   done: string | false
   /** Hooks of plugin, route and call, in this order. */
   hooks: readonly StreamHooks[]
+}
+
+/** Socket options with defaults; numbers are `0` when switched off. */
+export interface ResolvedSocketOptions extends ResolvedStreamOptions {
+  dialect: DialectName | undefined
+  origins: 'same-origin' | '*' | readonly string[]
+  allowQueryKey: boolean
+  pongTimeoutMs: number
+  idleTimeoutMs: number
+  maxLifetimeMs: number
+}
+
+/** Limits with defaults; `0` is none. */
+export interface ResolvedLimits {
+  maxStreams: number
+  maxStreamsPerKey: number
+  maxConnections: number
+  maxConnectionsPerKey: number
+  maxChatsPerSocket: number
+  maxMessagesPerSecond: number
+  key: (request: FastifyRequest) => string | undefined
 }
 
 /** Upstream options with defaults; numbers are `0` when switched off. */
@@ -129,9 +169,12 @@ export interface ResolvedUpstreamOptions extends Pick<UpstreamOptions, 'apiKey' 
 /** Plugin options with defaults. */
 export interface ResolvedPluginOptions {
   stream: ResolvedStreamOptions
+  socket: ResolvedSocketOptions
+  /** `undefined`: @fastify/websocket is not registered. */
+  websocket: WebSocketServerOptions | undefined
   upstream: ReadonlyArray<ResolvedUpstreamOptions | UpstreamAdapter>
   cors: FastifyCorsOptions | undefined
-  limits: { maxStreams: number, maxStreamsPerKey: number, key: (request: FastifyRequest) => string | undefined }
+  limits: ResolvedLimits
   prices: ReadonlyMap<string, ModelPrice>
   shutdownGraceMs: number
 }
@@ -148,10 +191,22 @@ const streamDefaults: ResolvedStreamOptions = {
   drainMs: 60_000,
   exposeErrors: false,
   includeUsage: undefined,
-  highWaterMarkBytes: 64 * 1024,
+  highWaterMarkBytes: undefined,
   done: false,
   hooks: []
 }
+
+const socketDefaults: Omit<ResolvedSocketOptions, keyof ResolvedStreamOptions> = {
+  dialect: undefined,
+  origins: 'same-origin',
+  allowQueryKey: false,
+  pongTimeoutMs: 25_000,
+  idleTimeoutMs: 300_000,
+  maxLifetimeMs: 0
+}
+
+/** Compression costs 240 KB a connection, and 100 MiB, the default of ws, is no chat. */
+const websocketDefaults: WebSocketServerOptions = { maxPayload: 1024 * 1024, perMessageDeflate: false }
 
 const upstreamDefaults: Omit<ResolvedUpstreamOptions, 'baseUrl'> = {
   headers: {},
@@ -171,9 +226,12 @@ const upstreamDefaults: Omit<ResolvedUpstreamOptions, 'baseUrl'> = {
 export function resolvePluginOptions (options: PluginOptions): ResolvedPluginOptions {
   const own = withoutFastifys(options)
   checkOptions(PluginOptionsSchema, own, '')
-  const { upstream, stream, cors, limits, prices, shutdownGraceMs, ...ownStream } = own
+  const { upstream, stream, socket, websocket, cors, limits, prices, shutdownGraceMs, ...ownStream } = own
+  const resolved = mergeStreamOptions(mergeStreamOptions(streamDefaults, ownStream, ''), stream, 'stream.')
   return {
-    stream: mergeStreamOptions(mergeStreamOptions(streamDefaults, ownStream, ''), stream, 'stream.'),
+    stream: resolved,
+    socket: mergeSocketOptions({ ...resolved, ...socketDefaults }, socket, 'socket.'),
+    websocket: websocket === false ? undefined : { ...websocketDefaults, ...websocket },
     upstream: resolveUpstreams(upstream),
     cors: resolveCors(cors),
     limits: resolveLimits(limits),
@@ -190,9 +248,20 @@ export function resolvePluginOptions (options: PluginOptions): ResolvedPluginOpt
 export function mergeStreamOptions (base: ResolvedStreamOptions, options: StreamOptions | undefined, path: string): ResolvedStreamOptions {
   if (options === undefined) return base
   checkOptions(StreamOptionsSchema, options, path)
+  return merge(base, options)
+}
+
+/** As {@link mergeStreamOptions}, for a WebSocket. */
+export function mergeSocketOptions (base: ResolvedSocketOptions, options: SocketOptions | undefined, path: string): ResolvedSocketOptions {
+  if (options === undefined) return base
+  checkOptions(SocketOptionsSchema, options, path)
+  return merge(base, options)
+}
+
+function merge<T extends ResolvedStreamOptions> (base: T, options: SocketOptions): T {
   const hooks = hookNames.some((name) => options[name] !== undefined) ? [...base.hooks, pickHooks(options)] : base.hooks
   const own = Object.entries(options).filter(([name, value]) => value !== undefined && name in base)
-  const numbered = own.map(([name, value]) => [name, value === false && typeof base[name as keyof ResolvedStreamOptions] === 'number' ? 0 : value])
+  const numbered = own.map(([name, value]) => [name, value === false && typeof base[name as keyof T] === 'number' ? 0 : value])
   return { ...base, ...Object.fromEntries(numbered), hooks }
 }
 
@@ -253,6 +322,10 @@ function resolveLimits (limits: PluginOptions['limits']): ResolvedPluginOptions[
   return {
     maxStreams: Number(limits?.maxStreams ?? 10_000),
     maxStreamsPerKey: Number(limits?.maxStreamsPerKey ?? 0),
+    maxConnections: Number(limits?.maxConnections ?? 10_000),
+    maxConnectionsPerKey: Number(limits?.maxConnectionsPerKey ?? 0),
+    maxChatsPerSocket: Number(limits?.maxChatsPerSocket ?? 8),
+    maxMessagesPerSecond: Number(limits?.maxMessagesPerSecond ?? 100),
     key: limits?.key ?? ((request) => request.ip)
   }
 }

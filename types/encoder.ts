@@ -4,12 +4,15 @@ import type { Frame } from './batch.ts'
 /** How a stream ended, as far as its client is concerned. */
 export type Outcome = { readonly reason: EndReason, readonly error?: undefined } | { readonly reason: EndReason, readonly error: StreamError }
 
-/** One wire format of one stream: turns frames into text. Has state (sequence numbers, which choice has begun), does no I/O. */
+/**
+ * One wire format of one stream: turns frames into messages, each one block of an event stream or one WebSocket message.
+ * Has state (sequence numbers, which choice has begun), does no I/O.
+ */
 export interface Encoder<Event = unknown> {
-  /** The text of one frame, whole; `''` when a client of this format does not see it. */
-  encode (frame: Frame<Event>): string
-  /** The text that ends the stream: its terminal event, error or sentinel. */
-  end (outcome: Outcome): string
-  /** What keeps the connection awake; may stand between any two frames. */
-  readonly heartbeat: string
+  /** The messages of the frames of one batch; none for those that a client of this format does not see. */
+  encode (frames: ReadonlyArray<Frame<Event>>): readonly string[]
+  /** The messages that end the stream: its terminal event, error or sentinel. */
+  end (outcome: Outcome): readonly string[]
+  /** What keeps the connection awake, between any two messages; absent where the transport sees to that itself. */
+  readonly heartbeat?: string
 }

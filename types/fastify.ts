@@ -1,14 +1,16 @@
 import type { RawServerBase, RawServerDefault } from 'fastify'
 import type { StreamSource } from '../lib/sse/source.ts'
 import type { Chat, ChatOptions } from '../lib/stream/chat.ts'
-import type { StreamRegistry } from '../lib/stream/registry.ts'
-import type { StreamOptions } from './options.ts'
+import type { StreamRegistry, StreamStats } from '../lib/stream/registry.ts'
+import type { ConnectionStats } from '../lib/ws/hub.ts'
+import type { SocketHandler } from '../lib/ws/routes.ts'
+import type { SocketOptions, StreamOptions } from './options.ts'
 
 /** `fastify.llm.health()`: for a load balancer or a health route. */
 export interface LlmHealth {
   /** `closing` from `fastify.close()` on: take the instance out. */
   status: 'ok' | 'closing'
-  /** Clients that hold a streaming connection. */
+  /** Clients that hold a streaming connection: WebSockets, and open event streams. */
   connections: number
   /** Open streams, with those that no connection holds. */
   streams: number
@@ -24,8 +26,14 @@ export interface Llm {
    * @throws LLM_ERR_INVALID_REQUEST (400) when it is none.
    */
   chat (request: unknown, options?: ChatOptions): Chat
+  /**
+   * The handler of a `{ websocket: true }` route: chats over a WebSocket, see docs/protocol.md.
+   * @param options Options of its connections, over those of the plugin and the route.
+   * @throws LLM_ERR_OPTION for wrong options, LLM_ERR_NO_WEBSOCKET when the plugin has the option `websocket: false`.
+   */
+  socket (options?: SocketOptions): SocketHandler
   /** The open streams: look-up, stop, figures. */
-  readonly streams: Pick<StreamRegistry, 'size' | 'stats' | 'get' | 'stop'>
+  readonly streams: Pick<StreamRegistry, 'size' | 'get' | 'stop'> & { stats (): StreamStats & { connections: ConnectionStats } }
   /** How this instance is. */
   health (): LlmHealth
 }
@@ -34,6 +42,14 @@ declare module 'fastify' {
   interface FastifyInstance {
     /** Chats, open streams and health of fastify-llm-stream. */
     llm: Llm
+  }
+
+  interface FastifyRequest {
+    /**
+     * The key that the caller sent as `authorization: Bearer …`, else as subprotocol `bearer.<base64url>`, else as
+     * `?api_key=` where the route has `allowQueryKey`. Untrusted: whether it is right is yours to say.
+     */
+    readonly clientKey: string | undefined
   }
 
   interface FastifyReply {
@@ -53,7 +69,7 @@ declare module 'fastify' {
     // eslint-disable-next-line @typescript-eslint/no-unused-vars -- the first parameter of the interface that this merges with
     RawServer extends RawServerBase = RawServerDefault
   > {
-    /** Stream options of this route, over those of the plugin; checked when the route is registered. */
-    stream?: StreamOptions
+    /** Stream options of this route, or socket options of a WebSocket's; over those of the plugin, checked when the route is registered. */
+    stream?: SocketOptions
   }
 }

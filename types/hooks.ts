@@ -3,8 +3,8 @@ import type { ChatRequest } from '../lib/schemas/chat-request.ts'
 import type { EndReason, FinishReason, StreamEvent, UsageEvent } from '../lib/schemas/stream-event.ts'
 import type { Logger } from './logger.ts'
 
-/** How a stream reaches its reader: server-sent events, one JSON answer (`collect()`), or the host's own loop. */
-export type Transport = 'sse' | 'json' | 'iterator'
+/** How a stream reaches its reader: server-sent events, a WebSocket, one JSON answer (`collect()`), or the host's own loop. */
+export type Transport = 'sse' | 'websocket' | 'json' | 'iterator'
 
 /** What every hook learns of its stream. */
 export interface StreamInfo {

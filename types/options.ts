@@ -1,8 +1,10 @@
 import type { FastifyCorsOptions } from '@fastify/cors'
+import type { WebsocketPluginOptions } from '@fastify/websocket'
 import type { FastifyRequest } from 'fastify'
 import type { Dispatcher } from 'undici'
 import type { ChatRequest } from '../lib/schemas/chat-request.ts'
 import type { AdapterContext, UpstreamAdapter } from './adapter.ts'
+import type { DialectName } from './dialect.ts'
 import type { StreamHooks } from './hooks.ts'
 
 /**
@@ -71,8 +73,8 @@ export interface StreamOptions extends StreamHooks {
    */
   includeUsage?: boolean | undefined
   /**
-   * Bytes in flight to one client before reading its upstream pauses.
-   * @default 65_536
+   * Bytes in flight to one client, or of one chat on a WebSocket, before reading its upstream pauses.
+   * @default 65_536, on a WebSocket 32_768
    */
   highWaterMarkBytes?: number | undefined
   /**
@@ -80,6 +82,49 @@ export interface StreamOptions extends StreamHooks {
    * @default false
    */
   done?: string | false | undefined
+}
+
+/**
+ * Options of a WebSocket (SPEC 7): those of its streams, of which `format`, `commit`, `commitAfterMs` and `done` have no
+ * effect here, and its own. Given to the plugin as `socket: { … }` for all, to a route as `stream: { … }`, and to
+ * `fastify.llm.socket()`; the later wins. `heartbeatMs` is how often the connection is looked at: a client that was
+ * silent for so long gets a ping, and one of the native protocol that got nothing for so long a `heartbeat`.
+ */
+export interface SocketOptions extends StreamOptions {
+  /**
+   * What clients speak that negotiate no subprotocol: `llm-chat.v1` (docs/protocol.md), `completion`, `request` or
+   * `openai`. Without it each request's own shape decides.
+   */
+  dialect?: DialectName | undefined
+  /**
+   * Origins whose pages may connect; others get HTTP 403 before the upgrade. `same-origin`: the host that was asked.
+   * A list of origins, `["https://app.example"]` say, takes the place of that. `*`: any. A request without an `Origin`
+   * header comes from no browser and passes.
+   * @default 'same-origin'
+   */
+  origins?: 'same-origin' | '*' | readonly string[] | undefined
+  /**
+   * Whether clients may send their key as `?api_key=`, where proxies and other people's logs see it. Else such a request
+   * gets HTTP 400.
+   * @default false
+   */
+  allowQueryKey?: boolean | undefined
+  /**
+   * A client that answers no ping and sends nothing else for so many milliseconds after it is cut. `0` or `false` never.
+   * @default 25_000
+   */
+  pongTimeoutMs?: number | false | undefined
+  /**
+   * A connection without a running chat is closed, with code 1000, so many milliseconds after its last message or chat.
+   * @default 300_000
+   */
+  idleTimeoutMs?: number | false | undefined
+  /**
+   * Longest life of a connection in milliseconds: then it takes no more chats (`goaway`), and is closed with code 1001
+   * once the running ones have ended.
+   * @default 0
+   */
+  maxLifetimeMs?: number | false | undefined
 }
 
 /** How often and how soon a failed request is tried again, before its first token only. */
@@ -179,7 +224,28 @@ export interface LimitOptions {
    */
   maxStreamsPerKey?: number | false | undefined
   /**
-   * Whose stream it is. `undefined` counts for nobody.
+   * WebSockets at once; one more gets HTTP 503 with `retry-after`. `0` or `false`: no bound.
+   * @default 10_000
+   */
+  maxConnections?: number | false | undefined
+  /**
+   * WebSockets at once of one `key(request)`; one more gets HTTP 429. `0` or `false`: no bound.
+   * @default 0
+   */
+  maxConnectionsPerKey?: number | false | undefined
+  /**
+   * Chats at once on one WebSocket; one more gets error `busy`. `0` or `false`: no bound.
+   * @default 8
+   */
+  maxChatsPerSocket?: number | false | undefined
+  /**
+   * Messages of one WebSocket in a second, and as many in a burst; a flood is closed with code 1008. `0` or `false`: no
+   * bound.
+   * @default 100
+   */
+  maxMessagesPerSecond?: number | false | undefined
+  /**
+   * Whose stream or connection it is. `undefined` counts for nobody.
    * @default the request's `ip`
    */
   key?: ((request: FastifyRequest) => string | undefined) | undefined
@@ -193,12 +259,23 @@ export interface ModelPrice {
   cachedInput?: number | undefined
 }
 
+/** What of the `ws` server is a host's to set. */
+export type WebSocketServerOptions = Omit<NonNullable<WebsocketPluginOptions['options']>, 'noServer' | 'server' | 'handleProtocols'>
+
 /** Options of the plugin: its own, and the defaults of all streams. */
 export interface PluginOptions extends StreamOptions {
   /** Where answers come from: options of the built-in adapter, a list of them (failover in order), or an adapter. */
   upstream: UpstreamOptions | ReadonlyArray<UpstreamOptions | UpstreamAdapter> | UpstreamAdapter
   /** Defaults of all streams in one object, as on a route; wins over the same option given beside it. */
   stream?: StreamOptions | undefined
+  /** Defaults of all WebSockets, over the stream options of the plugin. */
+  socket?: SocketOptions | undefined
+  /**
+   * Options of the `ws` server in @fastify/websocket, which is registered with them unless the host did so before;
+   * `false` registers none. Compression stays off unless it is switched on here: it costs 240 KB a connection.
+   * @default { maxPayload: 1_048_576, perMessageDeflate: false }
+   */
+  websocket?: WebSocketServerOptions | false | undefined
   /**
    * Registers @fastify/cors with these options (`true`: its defaults) unless the host did so before.
    * @default false

@@ -1,16 +1,17 @@
 /**
- * One direction of a transport: where a stream's bytes go (SPEC 18). Backpressure and abort are solved against this
+ * One direction of a transport: where a stream's messages go (SPEC 18). Backpressure and abort are solved against this
  * contract once, for every transport.
  */
 export interface Sink {
   /**
-   * Takes bytes. Returns `false` when the client is behind: write no more until {@link Sink.ready} resolves.
-   * Bytes written after the sink closed are dropped.
+   * Takes messages, all of which leave in one write. When the sink is {@link Sink.blocked} after it, the client is
+   * behind: write no more until {@link Sink.ready} resolves. What is written after the sink closed is dropped.
+   * @returns How many bytes they are.
    */
-  write (bytes: Uint8Array): boolean
-  /** Resolves when the sink takes bytes again, or when it closed. Never rejects. */
+  write (messages: readonly string[]): number
+  /** Resolves when the sink takes messages again, or when it closed. Never rejects. */
   ready (): Promise<void>
-  /** Ends the transport after all bytes; resolves when they are handed to the kernel, or when the sink closed. */
+  /** Ends the stream after all messages; resolves when they are handed to the kernel, or when the sink closed. */
   end (): Promise<void>
   /** Cuts the transport without waiting for anything. */
   destroy (): void

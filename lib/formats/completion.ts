@@ -1,6 +1,7 @@
 import type { Frame } from '../../types/batch.ts'
 import type { StartEvent, StreamEvent, UsageEvent } from '../schemas/stream-event.ts'
 import { toFinishReason, toUsage } from './openai-values.ts'
+import { AnswerSize } from './answer-size.ts'
 
 /** A tool call of a collected answer. */
 export interface CollectedToolCall {
@@ -42,12 +43,21 @@ const sharedFields = ['system_fingerprint', 'service_tier'] as const
 
 /** Puts the frames of a chat together to one `chat.completion`. */
 export class Collector {
+  readonly #size: AnswerSize
   #start: StartEvent | undefined
   #usage: UsageEvent | undefined
   readonly #choices = new Map<number, ChatCompletionChoice>()
   readonly #shared: Record<string, unknown> = {}
 
-  /** Takes one frame in order. */
+  /** @param maxBytes Largest answer; `0` is none. */
+  constructor (maxBytes: number) {
+    this.#size = new AnswerSize(maxBytes)
+  }
+
+  /**
+   * Takes one frame in order.
+   * @throws LLM_ERR_EVENT_TOO_LARGE when the answer grows over the bound.
+   */
   add (frame: Frame): void {
     for (const event of frame.events) this.#addEvent(event)
     if (frame.chunk !== undefined) this.#addChunk(frame.chunk.json)
@@ -67,6 +77,7 @@ export class Collector {
   }
 
   #addEvent (event: StreamEvent): void {
+    this.#size.add(event)
     switch (event.type) {
       case 'start':
         this.#start = event

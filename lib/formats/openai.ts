@@ -2,6 +2,8 @@ import type { Frame, RawChunk } from '../../types/batch.ts'
 import type { Outcome } from '../../types/encoder.ts'
 import type { ValueFormat } from '../../types/format.ts'
 import type { StartEvent, StreamEvent } from '../schemas/stream-event.ts'
+import { isObject } from '../json.ts'
+import { DeltaWriter } from './openai-delta.ts'
 import { toErrorBody, toFinishReason, toUsage } from './openai-values.ts'
 
 /** Last value of every stream. */
@@ -23,8 +25,7 @@ export class OpenAiFormat implements ValueFormat {
   /** Choices whose first delta was sent. */
   readonly #begun = new Set<number>()
   readonly #finished = new Set<number>()
-  /** Tool calls of which some arguments were sent, as `choice/index`. */
-  readonly #argued = new Set<string>()
+  readonly #deltas = new DeltaWriter()
   #start: Omit<StartEvent, 'type'> = { id: '', model: '', created: 0 }
 
   /** @param options.includeUsage Whether the client sees usage. */
@@ -50,7 +51,7 @@ export class OpenAiFormat implements ValueFormat {
   #observe (event: StreamEvent): void {
     if (event.type === 'start') this.#start = event
     if (event.type === 'finish') this.#finished.add(event.choice)
-    if (event.type === 'tool-call-delta') this.#argued.add(callKey(event))
+    this.#deltas.observe(event)
   }
 
   /**
@@ -82,26 +83,16 @@ export class OpenAiFormat implements ValueFormat {
   #make (event: StreamEvent): string[] {
     switch (event.type) {
       case 'start': return [this.#choice(0, { content: '' })]
-      case 'text-delta': return [this.#choice(event.choice, { content: event.text })]
-      case 'reasoning-delta': return [this.#choice(event.choice, { reasoning_content: event.text })]
-      case 'refusal-delta': return [this.#choice(event.choice, { refusal: event.text })]
-      case 'tool-call-start':
-        return [this.#toolCall(event.choice, { index: event.index, id: event.id, type: 'function', function: { name: event.name, arguments: '' } })]
-      case 'tool-call-delta': return [this.#arguments(event)]
-      case 'tool-call-end': return this.#argued.has(callKey(event)) ? [] : [this.#arguments(event)]
       case 'finish': return [this.#choice(event.choice, {}, toFinishReason(event))]
       case 'usage': return this.#includeUsage ? [this.#chunk({ choices: [], usage: toUsage(event) })] : []
       case 'raw': return isChunk(event.data) ? this.#passOn({ text: JSON.stringify(event.data), json: event.data }, this.#includeUsage) : []
-      default: return []
+      default: return this.#makeDelta(event)
     }
   }
 
-  #arguments (event: { choice: number, index: number, arguments: string }): string {
-    return this.#toolCall(event.choice, { index: event.index, function: { arguments: event.arguments } })
-  }
-
-  #toolCall (choice: number, call: object): string {
-    return this.#choice(choice, { tool_calls: [call] })
+  #makeDelta (event: StreamEvent): string[] {
+    const delta = this.#deltas.delta(event)
+    return delta === undefined || !('choice' in event) ? [] : [this.#choice(event.choice, delta)]
   }
 
   #choice (index: number, delta: object, finishReason: string | null = null): string {
@@ -118,14 +109,6 @@ export class OpenAiFormat implements ValueFormat {
 
 function isChunk (data: unknown): data is ChunkJson {
   return isObject(data) && Array.isArray(data.choices) && data.choices.every(isObject)
-}
-
-function isObject (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null
-}
-
-function callKey ({ choice, index }: { choice: number, index: number }): string {
-  return `${choice}/${index}`
 }
 
 /** Only to those that begin: Python clients join the roles of all deltas, to `assistantassistant`. */

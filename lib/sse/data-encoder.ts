@@ -14,15 +14,13 @@ export class DataEncoder implements Encoder {
     this.#done = done
   }
 
-  encode ({ events }: Frame<unknown>): string {
-    let text = ''
-    for (const item of events) text += encodeItem(item)
-    return text
+  encode (frames: ReadonlyArray<Frame<unknown>>): string[] {
+    return frames.flatMap(({ events }) => events.map(encodeItem)).filter((message) => message !== '')
   }
 
-  end ({ error }: Outcome): string {
-    const failure = error === undefined ? '' : encodeEvent({ event: 'error', data: JSON.stringify({ error }) })
-    return this.#done === false ? failure : failure + encodeData(this.#done)
+  end ({ error }: Outcome): string[] {
+    const failure = error === undefined ? [] : [encodeEvent({ event: 'error', data: JSON.stringify({ error }) })]
+    return this.#done === false ? failure : [...failure, encodeData(this.#done)]
   }
 }
 

@@ -4,6 +4,7 @@ import { EventsFormat } from '../formats/events.ts'
 import { OpenAiFormat } from '../formats/openai.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
+import { wantsUsage } from '../stream/wants-usage.ts'
 import { heartbeat } from '../event-stream/encode.ts'
 import { DataEncoder } from './data-encoder.ts'
 import { ValueEncoder } from './value-encoder.ts'
@@ -30,17 +31,13 @@ export class LateEncoder implements Encoder {
     this.#create = create
   }
 
-  encode (frame: Frame<unknown>): string {
+  encode (frames: ReadonlyArray<Frame<unknown>>): readonly string[] {
     this.#encoder ??= this.#create()
-    return this.#encoder.encode(frame)
+    return this.#encoder.encode(frames)
   }
 
-  end (outcome: Outcome): string {
+  end (outcome: Outcome): readonly string[] {
     this.#encoder ??= this.#create()
     return this.#encoder.end(outcome)
   }
-}
-
-function wantsUsage ({ includeUsage }: ResolvedStreamOptions, request: ChatRequest | undefined): boolean {
-  return includeUsage ?? request?.stream_options?.include_usage === true
 }

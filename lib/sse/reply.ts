@@ -18,6 +18,9 @@ import { readLastEventId } from './last-event-id.ts'
 import { ReadableSink } from './sink.ts'
 import { discardSource, toIterator, type StreamSource } from './source.ts'
 
+/** Default of `highWaterMarkBytes` for an event stream. */
+const HIGH_WATER_MARK_BYTES = 64 * 1024
+
 /** Set on a reply while a stream of ours is its answer, from before the first byte on. */
 const kStreaming = Symbol('fastify-llm-stream.streaming')
 
@@ -95,7 +98,7 @@ function startStream (call: SourceCall, options: ResolvedStreamOptions): { run: 
   const { core, reply, source, clientSignal } = call
   const target: RunTarget = { transport: 'sse', options, log: reply.request.log, httpRequest: reply.request }
   const run: StreamRun = source instanceof Chat ? source.open(target) : startRun(core, target, openSource(call, options, () => run))
-  const sink = new ReadableSink(reply.raw, options.highWaterMarkBytes)
+  const sink = new ReadableSink(reply.raw, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES)
   const onClientLeft = (): void => {
     run.clientLeft()
     // A client that closed only its own side would be waited for as long as it takes nothing.
@@ -128,13 +131,13 @@ function openSource ({ core, reply, takeSource }: SourceCall, options: ResolvedS
  * Waits until the reply may be committed.
  * @returns What to write first: a comment where headers must leave before there is an event.
  */
-async function prime (first: Promise<unknown>, { commit, commitAfterMs }: ResolvedStreamOptions): Promise<string> {
-  if (commit === 'immediate') return heartbeat
-  if (commitAfterMs === 0) return first.then(() => '')
+async function prime (first: Promise<unknown>, { commit, commitAfterMs }: ResolvedStreamOptions): Promise<string[]> {
+  if (commit === 'immediate') return [heartbeat]
+  if (commitAfterMs === 0) return first.then(() => [])
   let timer: NodeJS.Timeout | undefined
-  const patience = new Promise<string>((resolve) => { timer = setTimeout(resolve, commitAfterMs, heartbeat) })
+  const patience = new Promise<string[]>((resolve) => { timer = setTimeout(resolve, commitAfterMs, [heartbeat]) })
   try {
-    return await Promise.race([first.then(() => ''), patience])
+    return await Promise.race([first.then(() => []), patience])
   } finally {
     clearTimeout(timer)
   }
@@ -146,7 +149,7 @@ interface Commit {
   readonly options: ResolvedStreamOptions
   readonly run: StreamRun
   readonly sink: ReadableSink
-  readonly opening: string
+  readonly opening: readonly string[]
   readonly first: Promise<Batch<unknown> | undefined>
 }
 

@@ -30,7 +30,7 @@ export class ReadableSink implements Sink {
   #pushed = 0
   #waiting: Array<() => void> = []
 
-  /** @param highWaterMark Bytes in flight before `write()` returns `false`. */
+  /** @param highWaterMark Bytes in flight before the sink is blocked. */
   constructor (raw: ServerResponse, highWaterMark: number) {
     this.#raw = raw
     this.opened = new Promise((resolve) => { this.#open = resolve })
@@ -55,13 +55,14 @@ export class ReadableSink implements Sink {
     return this.#ended
   }
 
-  write (bytes: Uint8Array): boolean {
-    if (this.#ended || this.#closed) return true
+  write (messages: readonly string[]): number {
+    if (this.#ended || this.#closed) return 0
+    const bytes = Buffer.from(messages.join(''))
     this.#pushed += bytes.length
     for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
       this.#blocked = !this.readable.push(bytes.length > PIECE_BYTES ? bytes.subarray(start, start + PIECE_BYTES) : bytes)
     }
-    return !this.#blocked
+    return bytes.length
   }
 
   ready (): Promise<void> {

@@ -12,17 +12,15 @@ export class ValueEncoder implements Encoder {
     this.#format = format
   }
 
-  encode (frame: Frame<unknown>): string {
-    return frames(this.#format.values(frame as Frame))
+  encode (frames: ReadonlyArray<Frame<unknown>>): string[] {
+    const messages: string[] = []
+    for (const frame of frames) {
+      for (const value of this.#format.values(frame as Frame)) messages.push(encodeData(value))
+    }
+    return messages
   }
 
-  end (outcome: Outcome): string {
-    return frames(this.#format.end(outcome))
+  end (outcome: Outcome): string[] {
+    return this.#format.end(outcome).map(encodeData)
   }
-}
-
-function frames (values: readonly string[]): string {
-  let text = ''
-  for (const value of values) text += encodeData(value)
-  return text
 }

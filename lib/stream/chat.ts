@@ -74,11 +74,12 @@ export class Chat implements AsyncIterable<StreamEvent> {
   }
 
   async #collectRun (run: StreamRun): Promise<ChatCompletion> {
-    const collector = new Collector()
+    const { maxEventBytes, exposeErrors } = this.#ownTarget('json').options
+    const collector = new Collector(maxEventBytes)
     try {
       for await (const batch of consume(run)) batch.frames.forEach((frame) => collector.add(frame))
     } catch (error) {
-      throw exposeMessage(error, this.#ownTarget('json').options.exposeErrors)
+      throw exposeMessage(error, exposeErrors)
     }
     return collector.completion
   }

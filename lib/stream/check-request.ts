@@ -1,5 +1,6 @@
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { InvalidRequestError } from '../errors.ts'
+import { isObject } from '../json.ts'
 
 /** JSON of a chat is shallow, tool schemas included; what is deeper would overflow the stack where it is written. */
 const MAX_DEPTH = 100
@@ -38,10 +39,6 @@ function isDeeperThan (value: object, limit: number): boolean {
     level = level.flatMap((node) => Object.values(node).filter((child) => typeof child === 'object' && child !== null))
   }
   return false
-}
-
-function isObject (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function kindOf (value: unknown): string {

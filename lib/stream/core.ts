@@ -31,6 +31,8 @@ export interface RunTarget {
   readonly options: ResolvedStreamOptions
   readonly log: Logger
   readonly httpRequest?: FastifyRequest | undefined
+  /** Called when the stream has let go of its upstream and its slot. */
+  readonly onRelease?: (() => void) | undefined
 }
 
 /** Opens the upstream for a chat. */
@@ -54,11 +56,12 @@ export function openItems (core: Core, iterator: AsyncIterator<unknown>, isChat:
  * @param request What is asked, where that is known before the source is opened.
  */
 export function startRun (core: Core, target: RunTarget, open: OpenSource, request?: ChatRequest): StreamRun {
-  const { transport, httpRequest, log, options } = target
+  const { transport, httpRequest, log, options, onRelease } = target
   return new StreamRun({
     open,
     options,
     registry: core.registry,
+    onRelease,
     key: httpRequest === undefined ? undefined : core.keyOf(httpRequest),
     info: { id: randomUUID(), transport, request, httpRequest, startedAt: Date.now(), log }
   })

@@ -18,8 +18,8 @@ export interface PumpSetup {
   readonly encoder: Encoder
   readonly sink: Sink
   readonly options: ResolvedStreamOptions
-  /** Text that is written before anything else: a comment that makes headers leave, or `''`. */
-  readonly opening: string
+  /** What is written before anything else: a comment that makes headers leave, say. */
+  readonly opening: readonly string[]
 }
 
 /**
@@ -85,7 +85,8 @@ class Writer {
 
   constructor (setup: PumpSetup) {
     this.#setup = setup
-    this.#heartbeat = new IdleTimer(setup.options.heartbeatMs, () => this.#beat())
+    const { encoder: { heartbeat }, options } = setup
+    this.#heartbeat = new IdleTimer(heartbeat === undefined ? 0 : options.heartbeatMs, () => this.#beat([String(heartbeat)]))
     this.#heartbeat.start()
   }
 
@@ -96,22 +97,15 @@ class Writer {
   /** Encodes a batch and writes it at once: one write for all frames of a network chunk. */
   writeBatch ({ frames }: Batch<unknown>): void {
     const { encoder, options } = this.#setup
-    let text = ''
-    for (const frame of frames) {
-      const encoded = encoder.encode(frame)
-      // UTF-8 takes at most three bytes for a UTF-16 unit: most frames need no exact count.
-      if (options.maxEventBytes > 0 && encoded.length * 3 > options.maxEventBytes) checkSize(encoded, options.maxEventBytes)
-      text += encoded
-    }
-    this.write(text)
+    const messages = encoder.encode(frames)
+    if (options.maxEventBytes > 0) for (const message of messages) checkSize(message, options.maxEventBytes)
+    this.write(messages)
   }
 
-  write (text: string): void {
+  write (messages: readonly string[]): void {
     const { sink } = this.#setup
-    if (text === '' || sink.closed) return
-    const bytes = Buffer.from(text)
-    this.bytes += bytes.length
-    sink.write(bytes)
+    if (messages.length === 0 || sink.closed) return
+    this.bytes += sink.write(messages)
     this.#heartbeat.touch()
   }
 
@@ -142,8 +136,8 @@ class Writer {
     this.#heartbeat.stop()
   }
 
-  #beat (): void {
-    if (!this.#setup.sink.blocked) this.write(this.#setup.encoder.heartbeat)
+  #beat (messages: readonly string[]): void {
+    if (!this.#setup.sink.blocked) this.write(messages)
     this.#heartbeat.start()
   }
 
@@ -160,7 +154,9 @@ class Writer {
   }
 }
 
-function checkSize (encoded: string, limit: number): void {
-  const bytes = Buffer.byteLength(encoded)
+function checkSize (message: string, limit: number): void {
+  // UTF-8 takes at most three bytes for a UTF-16 unit: most messages need no exact count.
+  if (message.length * 3 <= limit) return
+  const bytes = Buffer.byteLength(message)
   if (bytes > limit) throw new EventTooLargeError(bytes, limit)
 }

@@ -1,12 +1,11 @@
 import type { StreamInfo, StreamSummary, Transport } from '../../types/hooks.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
-import { ShutdownError, TooManyStreamsError, TooManyStreamsPerKeyError } from '../errors.ts'
+import { ShutdownError, TooManyStreamsError, TooManyStreamsPerKeyError, retryLater } from '../errors.ts'
+import { within } from './within.ts'
+import { Slots } from './slots.ts'
 
 /** So long the process waits for streams that it ended: for their last bytes, their sources and the host's hooks. */
 const SHUTDOWN_END_MS = 2_000
-
-/** What a full server tells clients to wait. */
-const RETRY_AFTER_MS = 1_000
 
 /** An open stream, as the registry sees it. */
 export interface OpenStream {
@@ -45,21 +44,21 @@ export interface RegistryLimits {
 
 /** The open streams of one plugin instance: slots, look-up, figures, shutdown. */
 export class StreamRegistry {
-  readonly #limits: RegistryLimits
+  readonly #slots: Slots
   readonly #streams = new Map<string, OpenStream>()
   /** Open streams, and those whose closing hooks still run: a shutdown waits for the bill to be written. */
   readonly #unsettled = new Set<Promise<unknown>>()
-  readonly #perKey = new Map<string, number>()
   readonly #byEndReason: StreamStats['byEndReason'] = {}
-  #peak = 0
-  #total = 0
   #bytes = 0
   #inputTokens = 0
   #outputTokens = 0
   #closing = false
 
   constructor (limits: RegistryLimits) {
-    this.#limits = limits
+    this.#slots = new Slots({ max: limits.maxStreams, maxPerKey: limits.maxStreamsPerKey }, {
+      full: () => retryLater(new TooManyStreamsError()),
+      keyFull: () => retryLater(new TooManyStreamsPerKeyError())
+    })
   }
 
   /** Open streams. */
@@ -77,19 +76,17 @@ export class StreamRegistry {
    * @throws LLM_ERR_TOO_MANY_STREAMS (503), LLM_ERR_TOO_MANY_STREAMS_PER_KEY (429), LLM_ERR_SHUTDOWN (503).
    */
   add (stream: OpenStream): void {
-    this.#checkLimits(stream.key)
+    if (this.#closing) throw retryLater(new ShutdownError())
+    this.#slots.take(stream.key)
     this.#streams.set(stream.info.id, stream)
     this.#unsettled.add(stream.ended)
     stream.ended.then(() => this.#unsettled.delete(stream.ended))
-    if (stream.key !== undefined) this.#perKey.set(stream.key, this.#countOf(stream.key) + 1)
-    this.#total++
-    this.#peak = Math.max(this.#peak, this.size)
   }
 
   /** Gives the slot back and books the figures. */
   remove (stream: OpenStream, summary: StreamSummary): void {
     if (!this.#streams.delete(stream.info.id)) return
-    this.#releaseKey(stream.key)
+    this.#slots.release(stream.key)
     this.#byEndReason[summary.reason] = (this.#byEndReason[summary.reason] ?? 0) + 1
     this.#bytes += summary.bytes
     this.#inputTokens += summary.usage?.inputTokens ?? 0
@@ -115,8 +112,8 @@ export class StreamRegistry {
   stats (): StreamStats {
     return {
       active: this.size,
-      peak: this.#peak,
-      total: this.#total,
+      peak: this.#slots.peak,
+      total: this.#slots.total,
       byTransport: this.#byTransport(),
       byEndReason: { ...this.#byEndReason },
       bytes: this.#bytes,
@@ -135,45 +132,13 @@ export class StreamRegistry {
     await this.#settle(SHUTDOWN_END_MS)
   }
 
-  #checkLimits (key: string | undefined): void {
-    if (this.#closing) throw retryLater(new ShutdownError())
-    const { maxStreams, maxStreamsPerKey } = this.#limits
-    if (maxStreams > 0 && this.size >= maxStreams) throw retryLater(new TooManyStreamsError())
-    if (key === undefined || maxStreamsPerKey === 0) return
-    if (this.#countOf(key) >= maxStreamsPerKey) throw retryLater(new TooManyStreamsPerKeyError())
-  }
-
-  #countOf (key: string): number {
-    return this.#perKey.get(key) ?? 0
-  }
-
-  #releaseKey (key: string | undefined): void {
-    if (key === undefined) return
-    const left = this.#countOf(key) - 1
-    if (left > 0) this.#perKey.set(key, left)
-    else this.#perKey.delete(key)
-  }
-
   #byTransport (): StreamStats['byTransport'] {
     const counts: StreamStats['byTransport'] = {}
     for (const { info } of this.#streams.values()) counts[info.transport] = (counts[info.transport] ?? 0) + 1
     return counts
   }
 
-  /** Waits until every stream has ended, but not longer than so many milliseconds. */
   async #settle (ms: number): Promise<void> {
-    if (this.#unsettled.size === 0 || ms === 0) return
-    let timer: NodeJS.Timeout | undefined
-    const limit = new Promise((resolve) => { timer = setTimeout(resolve, ms) })
-    await Promise.race([Promise.all(this.#unsettled), limit])
-    clearTimeout(timer)
+    if (this.#unsettled.size > 0 && ms > 0) await within(Promise.all(this.#unsettled), ms)
   }
-}
-
-function retryLater<T extends Error> (error: T): T {
-  return Object.assign(error, {
-    retryable: true,
-    retryAfterMs: RETRY_AFTER_MS,
-    headers: { 'retry-after': String(RETRY_AFTER_MS / 1000) }
-  })
 }

@@ -9,6 +9,7 @@ import { runLifecycleHooks } from './lifecycle-hooks.ts'
 import type { OpenStream, StreamRegistry } from './registry.ts'
 import { closeSource, type OpenedSource, type OpenSource } from './source.ts'
 import type { Account } from './stage.ts'
+import { within } from './within.ts'
 
 /** A source that does not end on abort is left behind after so many milliseconds. */
 const SOURCE_CLOSE_MS = 1_000
@@ -26,6 +27,8 @@ export interface RunSetup {
   readonly open: OpenSource
   readonly options: ResolvedStreamOptions
   readonly registry: StreamRegistry
+  /** Called when the source is closed and the slot given back, before the closing hooks. */
+  readonly onRelease?: (() => void) | undefined
 }
 
 /**
@@ -202,6 +205,7 @@ export class StreamRun implements OpenStream {
     if (this.#sourceClosed !== undefined) await within(this.#sourceClosed, SOURCE_CLOSE_MS)
     const summary = this.#summarise(bytes)
     this.#setup.registry.remove(this, summary)
+    this.#setup.onRelease?.()
     await this.#starting
     if (this.#error !== undefined) {
       const context = { ...this.info, reason: summary.reason, error: this.#error }
@@ -227,12 +231,4 @@ export class StreamRun implements OpenStream {
       durationMs: performance.now() - this.#startedAt
     }
   }
-}
-
-/** Waits for a promise that never rejects, but not longer than so many milliseconds. */
-async function within (promise: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<void>((resolve) => { timer = setTimeout(resolve, ms).unref() })
-  await Promise.race([promise, limit])
-  clearTimeout(timer)
 }

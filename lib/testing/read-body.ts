@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import { requestError, errorBody, type ErrorBody } from './error-bodies.ts'
 import type { ChatBody } from './scenario.ts'
+import { isObject } from '../json.ts'
 
 /** Largest request body, in bytes. */
 const MAX_BODY_BYTES = 10 * 1024 * 1024
@@ -45,8 +46,4 @@ function checkBody (body: unknown): ReadBody {
 
 function refuse (message: string, param: string | null = null, code: string | null = null): ReadBody {
   return { status: 400, refusal: requestError(message, param, code) }
-}
-
-function isObject (value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

@@ -1,0 +1,42 @@
+import type { FastifyRequest } from 'fastify'
+
+/** Where pino keeps a logger's serializers. @see https://getpino.io/#/docs/api?id=pino-symbols */
+const kSerializers = Symbol.for('pino.serializers')
+
+/** Turns a request into what is logged of it. */
+type RequestSerializer = (request: FastifyRequest) => unknown
+
+/**
+ * Serializers for Fastify's logger that keep keys out of request lines: `Fastify({ logger: { serializers: logSerializers } })`.
+ * They log what Fastify's own do, with the value of `api_key` in the address taken out.
+ */
+export const logSerializers: { req: (request: FastifyRequest) => Record<string, unknown> } = {
+  req: ({ method, url, headers, host, ip, socket }) => ({
+    method,
+    url: redactQueryKey(url),
+    version: headers['accept-version'],
+    host,
+    remoteAddress: ip,
+    remotePort: socket?.remotePort
+  })
+}
+
+/** Takes the value of `api_key` out of an address. */
+export function redactQueryKey (url: string): string {
+  return url.replace(/([?&]api_key=)[^&#]*/gi, '$1[redacted]')
+}
+
+/**
+ * The request serializer of a logger with keys taken out of all texts that it returns; of a logger without one,
+ * {@link logSerializers}.
+ */
+export function redactingSerializer (log: object): RequestSerializer {
+  const own = (log as { [kSerializers]?: { req?: RequestSerializer } })[kSerializers]?.req
+  return own === undefined ? logSerializers.req : (request) => redactTexts(own(request))
+}
+
+function redactTexts (logged: unknown): unknown {
+  if (typeof logged === 'string') return redactQueryKey(logged)
+  if (typeof logged !== 'object' || logged === null) return logged
+  return Object.fromEntries(Object.entries(logged).map(([name, value]) => [name, typeof value === 'string' ? redactQueryKey(value) : value]))
+}

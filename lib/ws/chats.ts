@@ -1,0 +1,121 @@
+import type { FastifyRequest } from 'fastify'
+import type { ClientMessage, Dialect } from '../../types/dialect.ts'
+import { BusyError, DuplicateIdError, GoingAwayError, retryLater } from '../errors.ts'
+import type { ResolvedSocketOptions } from '../options.ts'
+import { toStreamError } from '../stream/client-error.ts'
+import { SocketChat, type ChatOwner } from './chat.ts'
+import { checkFrameRequest } from './check-request.ts'
+import type { Hub } from './hub.ts'
+import type { Outlet, OutletOwner } from './outlet.ts'
+
+/** Name of the chat that its client gave none: ids are never empty. */
+const NO_ID = ''
+
+/** What a client asks for in a chat frame. */
+export type ChatMessage = Extract<ClientMessage, { type: 'chat' }>
+
+/** The connection, as its chats see it. */
+export interface ChatsOwner extends OutletOwner {
+  readonly hub: Hub
+  readonly outlet: Outlet
+  readonly request: FastifyRequest
+  readonly options: ResolvedSocketOptions
+  /** Whether `goaway` was sent. */
+  readonly isGoingAway: boolean
+  /** A chat began, or has ended; `Chats.size` and `Chats.isSilent` tell what is left. */
+  chatsChanged (): void
+}
+
+/** The chats of one WebSocket, by the ids that its client gave them. */
+export class Chats implements ChatOwner {
+  readonly #owner: ChatsOwner
+  /** Ids that are taken: from the frame that asks to the terminal frame. A Map, for `__proto__` is an id like any other. */
+  readonly #ids = new Map<string, SocketChat>()
+  /** Chats that hold an upstream or a slot, some of them past their terminal frame. */
+  readonly #open = new Set<SocketChat>()
+
+  constructor (owner: ChatsOwner) {
+    this.#owner = owner
+  }
+
+  /** Chats that hold an upstream or a slot. */
+  get size (): number {
+    return this.#open.size
+  }
+
+  /** Whether no chat has more to say. */
+  get isSilent (): boolean {
+    return this.#ids.size === 0
+  }
+
+  /** Starts a chat; synchronously, so that a `cancel` behind it finds it. */
+  start (message: ChatMessage, dialect: Dialect): void {
+    if (this.#ids.has(message.id ?? NO_ID)) return this.#refuseTwin(message, dialect)
+    try {
+      this.#checkCapacity()
+      this.#begin(message, dialect)
+    } catch (error) {
+      this.#owner.outlet.sendControl(dialect.format({ id: message.id, whole: false, includeUsage: false, maxBytes: 0 })
+        .end({ reason: 'error', error: this.#toStreamError(error) }))
+    }
+  }
+
+  /** Ends a chat with reason `stop`; an id that is not running asks for nothing. */
+  cancel (id: string): void {
+    this.#ids.get(id)?.cancel()
+  }
+
+  /** The client is gone: ends every chat. */
+  leave (): void {
+    for (const chat of this.#open) chat.leave()
+  }
+
+  chatEnded ({ id = NO_ID }: SocketChat): void {
+    this.#ids.delete(id)
+    this.#owner.chatsChanged()
+  }
+
+  chatReleased (chat: SocketChat): void {
+    this.#open.delete(chat)
+    // A client that is gone gets no terminal frame.
+    if (this.#ids.get(chat.id ?? NO_ID) === chat) this.#ids.delete(chat.id ?? NO_ID)
+    this.#owner.chatsChanged()
+  }
+
+  checkOpen (): void {
+    this.#owner.checkOpen()
+  }
+
+  cut (): void {
+    this.#owner.cut()
+  }
+
+  #begin ({ id, request }: ChatMessage, dialect: Dialect): void {
+    const { hub: { core }, outlet, request: httpRequest, options } = this.#owner
+    const chat = new SocketChat({ core, outlet, owner: this, httpRequest, options, dialect, id, request: checkFrameRequest(request) })
+    this.#ids.set(id ?? NO_ID, chat)
+    this.#open.add(chat)
+    this.#owner.chatsChanged()
+    chat.start()
+  }
+
+  #checkCapacity (): void {
+    const { maxChatsPerSocket } = this.#owner.hub.limits
+    if (this.#owner.isGoingAway) throw retryLater(new GoingAwayError())
+    if (maxChatsPerSocket > 0 && this.size >= maxChatsPerSocket) throw retryLater(new BusyError())
+  }
+
+  /**
+   * Refuses a chat whose id is taken, in words that cannot be read as the end of the running one: with `ref` for `id`.
+   * Where there are no ids, without the terminal frame, too: the one that its client waits for is to come.
+   */
+  #refuseTwin ({ id }: ChatMessage, dialect: Dialect): void {
+    const error = this.#toStreamError(id === undefined ? retryLater(new BusyError()) : new DuplicateIdError())
+    const frames = dialect.refuse(error, id)
+    this.#owner.outlet.sendControl(id === undefined ? frames.slice(0, 1) : frames)
+  }
+
+  #toStreamError (error: unknown): ReturnType<typeof toStreamError> {
+    return toStreamError(error, this.#owner.options.exposeErrors)
+  }
+}

@@ -1,0 +1,25 @@
+import type { ClientMessage, JsonFrame } from '../../../types/dialect.ts'
+import { InvalidFrameError } from '../../errors.ts'
+
+/** Longest id of a chat, in characters. */
+const MAX_ID_LENGTH = 64
+
+/**
+ * The id of a frame, which is echoed in every frame of its chat.
+ * @throws LLM_ERR_INVALID_FRAME when it is not a text of 1 to 64 characters.
+ */
+export function readId (id: unknown): string {
+  if (typeof id === 'string' && id !== '' && id.length <= MAX_ID_LENGTH) return id
+  throw new InvalidFrameError(id === undefined ? 'a frame without "id"' : 'a frame with an "id" of the wrong kind', `an "id" that is a text of 1 to ${MAX_ID_LENGTH} characters`)
+}
+
+/** A chat frame of a dialect whose clients may leave out the id. */
+export function readChat ({ type: _type, id, ...request }: JsonFrame): ClientMessage {
+  return { type: 'chat', id: id == null ? undefined : readId(id), request }
+}
+
+/** @throws LLM_ERR_INVALID_FRAME, naming the type that came; not its value, which may be anything. */
+export function refuseType ({ type }: JsonFrame, expected: string): never {
+  const came = typeof type === 'string' ? `a frame of type "${type.slice(0, 32)}"` : 'a frame without "type"'
+  throw new InvalidFrameError(came, expected)
+}

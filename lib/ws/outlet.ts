@@ -1,0 +1,96 @@
+import type { Duplex } from 'node:stream'
+import { WebSocket } from 'ws'
+
+/** Most bytes of control frames (errors, pongs) that wait for a client: no budget of a chat bounds them. */
+const MAX_CONTROL_BYTES = 1024 * 1024
+
+/** The connection, as what is sent sees it. */
+export interface OutletOwner {
+  /** A frame could not be sent: is the client leaving? */
+  checkOpen (): void
+  /** The client does not read what it asked for: the connection is of no use. */
+  cut (): void
+}
+
+/** Called when a frame was handed to the kernel, or never will be. */
+export type OnSent = (error?: Error | null) => void
+
+/** The sending side of one WebSocket, shared by its chats: all frames of one turn of the event loop leave in one write. */
+export class Outlet {
+  /** When something was sent, on the clock of `performance.now()`. */
+  sentAt = 0
+  readonly #socket: WebSocket
+  readonly #raw: Duplex | undefined
+  readonly #owner: OutletOwner
+  #corked = false
+  #taken = 0
+  #controlBytes = 0
+
+  /** @param raw The connection under the WebSocket, where it is known. */
+  constructor (socket: WebSocket, raw: Duplex | undefined, owner: OutletOwner) {
+    this.#socket = socket
+    this.#raw = raw
+    this.#owner = owner
+  }
+
+  /** Whether frames can be sent. */
+  get isOpen (): boolean {
+    return this.#socket.readyState === WebSocket.OPEN
+  }
+
+  /** Grows whenever the kernel takes a frame. */
+  get taken (): number {
+    return this.#taken
+  }
+
+  /**
+   * Sends messages in order.
+   * @param onSent Called once for all of them. The same function for all sends of a chat: no closure a frame.
+   */
+  send (messages: readonly string[], onSent: OnSent): void {
+    this.#cork()
+    this.sentAt = performance.now()
+    const last = messages.length - 1
+    for (let index = 0; index < last; index++) this.#socket.send(messages[index] as string)
+    this.#socket.send(messages[last] as string, onSent)
+  }
+
+  /** Notes that the kernel took frames. */
+  took (): void {
+    this.#taken++
+  }
+
+  /** Sends frames that belong to no chat's budget. */
+  sendControl (messages: readonly string[], then?: () => void): void {
+    const bytes = messages.reduce((sum, message) => sum + message.length, 0)
+    this.#controlBytes += bytes
+    this.send(messages, (error) => {
+      this.#controlBytes -= bytes
+      this.took()
+      then?.()
+      if (error != null) this.#owner.checkOpen()
+    })
+    if (this.#controlBytes > MAX_CONTROL_BYTES) this.#owner.cut()
+  }
+
+  /**
+   * Holds the writes of this turn back, to be one: the system call is what a frame costs. Waiting for the turn's end
+   * costs no time, for all chats write from the event loop.
+   */
+  #cork (): void {
+    if (this.#corked || this.#raw === undefined) return
+    this.#corked = true
+    this.#raw.cork()
+    process.nextTick(uncork, this)
+  }
+
+  /** @internal */
+  uncork (): void {
+    this.#corked = false
+    this.#raw?.uncork()
+  }
+}
+
+function uncork (outlet: Outlet): void {
+  outlet.uncork()
+}

@@ -1,0 +1,59 @@
+import type { StreamError } from '../lib/schemas/stream-event.ts'
+import type { ValueFormat } from './format.ts'
+
+/** Names of the dialects that WebSockets speak; each is its subprotocol too. */
+export type DialectName = 'llm-chat.v1' | 'completion' | 'request' | 'openai'
+
+/** A JSON object that a client sent. */
+export type JsonFrame = Readonly<Record<string, unknown>>
+
+/** What a client's frame asks for. */
+export type ClientMessage =
+  | {
+    readonly type: 'chat'
+    /** The client's name for the chat; absent where its dialect needs none. */
+    readonly id?: string | undefined
+    /** The chat request, not checked yet. */
+    readonly request: Record<string, unknown>
+  }
+  | { readonly type: 'cancel', readonly id: string }
+  | { readonly type: 'ping', readonly ts: unknown }
+
+/** What a dialect may know of its connection. */
+export interface DialectContext {
+  /** The query of the upgrade request. */
+  readonly query: Readonly<Record<string, unknown>>
+}
+
+/** The chat that a dialect writes for. */
+export interface DialectChat {
+  /** As the client sent it. */
+  readonly id: string | undefined
+  /** Whether the client wants the answer in one piece (`stream: false`). */
+  readonly whole: boolean
+  /** Whether a client of OpenAI's format sees usage. */
+  readonly includeUsage: boolean
+  /** Largest answer in one piece, in bytes; `0` is none. */
+  readonly maxBytes: number
+}
+
+/** One way to talk about chats over a WebSocket (SPEC 7): what a client's frames mean, and how answers are written. */
+export interface Dialect {
+  /** Its name, and the subprotocol that chooses it. */
+  readonly name: DialectName
+  /** Whether clients await frames that no chat of theirs asked for: `ready`, `heartbeat`, `goaway`. */
+  readonly isNative: boolean
+  /** Whether deltas that follow each other may be one frame while the client is behind. */
+  readonly mergesText: boolean
+  /** Whether a request of a client that negotiated nothing is of this dialect. */
+  match (frame: JsonFrame): boolean
+  /**
+   * What a frame asks for.
+   * @throws LLM_ERR_INVALID_FRAME when it is no frame of this dialect.
+   */
+  parse (frame: JsonFrame, context: DialectContext): ClientMessage
+  /** How a chat is written: the frames of its events, and those that end it. */
+  format (chat: DialectChat): ValueFormat
+  /** An error that belongs to no chat; `ref` is the id of the frame that it answers, where that had one. */
+  refuse (error: StreamError, ref?: string): string[]
+}
