@@ -73,8 +73,9 @@ export interface StreamOptions extends StreamHooks {
    */
   includeUsage?: boolean | undefined
   /**
-   * Bytes in flight to one client, or of one chat on a WebSocket, before reading its upstream pauses.
-   * @default 65_536, on a WebSocket 32_768
+   * Bytes in flight to one client before reading its upstream pauses; of one chat on a WebSocket, where 32_768 is the
+   * default.
+   * @default 65_536
    */
   highWaterMarkBytes?: number | undefined
   /**

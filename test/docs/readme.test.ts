@@ -1,12 +1,16 @@
 import { execFile } from 'node:child_process'
+import { on } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { mkdtemp } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { runInNewContext } from 'node:vm'
 import Fastify, { type FastifyInstance } from 'fastify'
+import { Type, type TSchema } from '@sinclair/typebox'
 import { Value } from '@sinclair/typebox/value'
+import { WebSocket } from 'ws'
 import t, { type Test } from 'tap'
 import llmStream, {
-  ChatRequest, OpenAiErrorBody, StreamEvent, UpstreamRateLimitError, UpstreamTruncatedError, sse, withDetails, type UpstreamAdapter
+  ChatRequest, ClientFrame, OpenAiErrorBody, ServerFrame, StreamEvent, UpstreamRateLimitError, UpstreamTruncatedError, sse, withDetails, type UpstreamAdapter
 } from '../../lib/index.ts'
 import { createUpstream, type EmbeddedUpstream, type UpstreamOptions } from '../../lib/testing/index.ts'
 import { valuesOf } from '../helper.ts'
@@ -47,6 +51,15 @@ const talks: Readonly<Record<string, { upstream?: UpstreamOptions, talk: (scene:
       t.equal(upstream.requests[0]?.headers.authorization, `Bearer ${key}`)
       t.equal(refusal.status, 400)
       t.ok(Value.Check(OpenAiErrorBody, await refusal.json()))
+    }
+  },
+  'README.md Chat over WebSocket': {
+    async talk ({ t, address, upstream }) {
+      const frames = await askOverSocket(`${address}/ws/chat`)
+
+      t.match(textOf(frames), 'You asked: "Hello"')
+      t.match(frames.at(-1), { type: 'end', reason: 'complete' })
+      t.equal(upstream.requests[0]?.headers.authorization, `Bearer ${key}`)
     }
   },
   'README.md Answer without streaming': {
@@ -103,6 +116,28 @@ function checkAnswer (t: Test, text: string, content: string): void {
   t.match(values.at(-2), { choices: [{ finish_reason: 'stop' }] })
 }
 
+/** Sends the frame that the README shows, and reads to the terminal frame. */
+async function askOverSocket (url: string): Promise<any[]> {
+  const socket = new WebSocket(url, 'llm-chat.v1')
+  socket.on('open', () => socket.send(JSON.stringify({ type: 'chat', id: 'c1', model: 'gpt-4.1', prompt: 'Hello' })))
+  return await readFrames(socket)
+}
+
+/** The frames of a socket up to the first terminal one. */
+async function readFrames (socket: WebSocket): Promise<any[]> {
+  const frames: any[] = []
+  for await (const [data] of on(socket, 'message', { close: ['close'] })) {
+    const frame = JSON.parse(String(data))
+    frames.push(frame)
+    if (frame.type === 'end' || frame.type === 'error') socket.close()
+  }
+  return frames
+}
+
+function textOf (frames: readonly any[]): string {
+  return frames.filter(({ type }) => type === 'text-delta').map(({ text }) => text).join('')
+}
+
 async function runJs (t: Test, block: Block): Promise<void> {
   const file = writeBlock(block, 'mjs')
   if (block.code.includes("from 'node:test'")) return runTests(t, file)
@@ -121,6 +156,30 @@ async function runTests (t: Test, file: string): Promise<void> {
 
   t.equal(await program.exited, 0, program.output())
   t.match(program.output(), /pass [1-9]/)
+}
+
+// ---- html: what a page does, run against the program of the same heading --------------------------------------------
+
+async function runHtml (t: Test, { file, heading, code }: Block): Promise<void> {
+  const program = readBlocks(file).find((one) => one.heading === heading && one.kind === 'js')
+  const upstream = await createUpstream({ tokensPerSecond: 0, apiKey: key })
+  t.teardown(() => upstream.close())
+  const { address } = startProgram(t, [writeBlock(program as Block, 'mjs')], { LLM_BASE_URL: upstream.baseUrl, LLM_API_KEY: key, PORT: '0' })
+  const base = await address
+  const sockets: WebSocket[] = []
+  /** As in browsers: relative to the page, and a message has its text as `data`. */
+  class PageSocket extends WebSocket {
+    constructor (url: string, protocol: string) {
+      super(new URL(url, base), protocol)
+      sockets.push(this)
+    }
+  }
+  const shown: unknown[] = []
+  runInNewContext(/<script>([^]*)<\/script>/.exec(code)?.[1] ?? '', { WebSocket: PageSocket, JSON, console: { log: (value: unknown) => shown.push(value) } })
+  const frames = await readFrames(sockets[0] as WebSocket)
+
+  t.match(textOf(frames), 'You asked: "Hello"')
+  t.same(shown, frames)
 }
 
 // ---- ts: type-checked against what was built -----------------------------------------------------------------------
@@ -255,10 +314,16 @@ async function runHttp (t: Test, { code }: Block): Promise<void> {
   t.ok(Value.Check(OpenAiErrorBody, JSON.parse(body)))
 }
 
-async function runJson (t: Test, { code }: Block): Promise<void> {
+/** Frames of a WebSocket have examples on the page of the protocol. */
+function schemaOf (file: string, value: { type?: unknown }): TSchema {
+  if (file === 'docs/protocol.md') return Type.Union([ClientFrame, ServerFrame])
+  return typeof value.type === 'string' ? StreamEvent : OpenAiErrorBody
+}
+
+async function runJson (t: Test, { file, code }: Block): Promise<void> {
   const value = JSON.parse(code)
   if (typeof value.type === 'string' || typeof value.error === 'object') {
-    t.ok(Value.Check(typeof value.type === 'string' ? StreamEvent : OpenAiErrorBody, value))
+    t.ok(Value.Check(schemaOf(file, value), value))
     return
   }
   const app = await createFormats(t, limited)
@@ -292,7 +357,7 @@ async function checkConfig (t: Test, command: string, args: string[]): Promise<v
 // ---- every block of every page -------------------------------------------------------------------------------------
 
 const runners: Readonly<Record<string, (t: Test, block: Block) => Promise<void>>> = {
-  js: runJs, ts: runTs, sh: runSh, console: runSh, text: runText, http: runHttp, json: runJson, nginx: runNginx, haproxy: runHaproxy
+  js: runJs, html: runHtml, ts: runTs, sh: runSh, console: runSh, text: runText, http: runHttp, json: runJson, nginx: runNginx, haproxy: runHaproxy
 }
 
 let written = 0

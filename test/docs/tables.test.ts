@@ -3,9 +3,11 @@ import { dirname, join, relative } from 'node:path'
 import t from 'tap'
 import { Value } from '@sinclair/typebox/value'
 import * as errors from '../../lib/errors.ts'
-import { mergeStreamOptions, resolvePluginOptions, type ResolvedUpstreamOptions } from '../../lib/options.ts'
+import { mergeSocketOptions, mergeStreamOptions, resolvePluginOptions, type ResolvedUpstreamOptions } from '../../lib/options.ts'
 import { EndReason, StreamEvent } from '../../lib/schemas/stream-event.ts'
 import { MODEL_SCENARIOS } from '../../lib/testing/index.ts'
+import { closeCodes } from '../../lib/ws/close-codes.ts'
+import { dialects } from '../../lib/ws/dialects/index.ts'
 import type { PluginOptions } from '../../types/options.ts'
 import { root } from '../program.ts'
 import { anchorsOf, namesIn, pages, readPage, readTables, withoutBlocks, type Table } from './markdown.ts'
@@ -40,12 +42,14 @@ function knownNames (check: () => unknown): string[] {
 const register = (options: object): (() => unknown) => () => resolvePluginOptions({ upstream: { baseUrl }, ...options } as PluginOptions)
 
 const streamNames = knownNames(() => mergeStreamOptions(resolved.stream, { nope: 1 } as never, ''))
+const socketNames = knownNames(() => mergeSocketOptions(resolved.socket, { nope: 1 } as never, ''))
 const hookNames = streamNames.filter((name) => name.startsWith('onStream'))
 
 /** Each table of options: its place, the names that the code knows, their defaults after resolving. */
 const optionTables = [
   { heading: 'Streams', column: 'Option', known: streamNames.filter((name) => !hookNames.includes(name)), defaults: resolved.stream },
-  { heading: 'Plugin', column: 'Option', known: knownNames(register({ nope: 1 })).filter((name) => !streamNames.includes(name)), defaults: { shutdownGraceMs: resolved.shutdownGraceMs } },
+  { heading: 'WebSockets', column: 'Option', known: socketNames.filter((name) => !streamNames.includes(name)), defaults: resolved.socket },
+  { heading: 'Plugin', column: 'Option', known: knownNames(register({ nope: 1 })).filter((name) => !streamNames.includes(name)), defaults: { shutdownGraceMs: resolved.shutdownGraceMs, websocket: resolved.websocket } },
   { heading: 'Upstream', column: 'Option', known: knownNames(register({ upstream: { baseUrl, nope: 1 } })), defaults: { ...upstream, baseUrl: undefined } },
   { heading: 'Upstream', column: 'Option of `retry`', known: knownNames(register({ upstream: { baseUrl, retry: { nope: 1 } } })), defaults: upstream.retry },
   { heading: 'Limits', column: 'Option of `limits`', known: knownNames(register({ limits: { nope: 1 } })), defaults: { ...resolved.limits, key: undefined } }
@@ -55,8 +59,8 @@ const optionTables = [
 function documentedDefault (name: string): unknown {
   const source = readFileSync(`${root}types/options.ts`, 'utf8')
   const pattern = new RegExp(`@default ([^\\n]*)\\n(?:(?!\\*/)[^])*\\*/\\n  ${name}\\?`)
-  const docstring = source.split('/**').find((part) => new RegExp(`\\*/\\n  ${name}\\??:`).test(part)) ?? ''
-  const text = pattern.exec(docstring)?.[1]
+  const docstrings = source.split('/**').filter((part) => new RegExp(`\\*/\\n  ${name}\\??:`).test(part))
+  const text = docstrings.map((docstring) => pattern.exec(docstring)?.[1]).find((one) => one !== undefined)
   return text === undefined || !/^('[^']*'|[\d_]+|true|false)$/.test(text) ? undefined : literal(text)
 }
 
@@ -199,4 +203,21 @@ t.test('the changelog keeps its form', async (t) => {
 
   t.same(headings.slice(0, 2), ['# Changelog', '## [Unreleased]'])
   for (const heading of headings.slice(2)) t.match(heading, /^(## \[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d|### (Added|Changed|Deprecated|Removed|Fixed|Security))$/)
+})
+
+t.test('the page of the protocol names every close code and every dialect', async (t) => {
+  const protocol = readTables('docs/protocol.md')
+  const told = tableOf('Close codes', 'Code', protocol).rows.map((row) => Number(row.Code))
+
+  // Two are of `ws` itself.
+  t.same(told.filter((code) => code !== 1007 && code !== 1009).sort(), Object.values(closeCodes).map(([code]) => code).sort())
+  t.same(tableOf('Other dialects', '', protocol).columns.slice(1).flatMap(namesIn), dialects.map(({ name }) => name).slice(1))
+})
+
+t.test('the page of the protocol names codes that exist', async (t) => {
+  const wireCodes = namesOf({ ...tableOf('Codes', 'Code'), columns: ['On the wire'] })
+  const named = Array.from(readPage('docs/protocol.md').matchAll(/"code":"([a-z-]+)"|\(`([a-z-]+)`\)/g), ([, quoted, marked]) => String(quoted ?? marked))
+
+  t.ok(named.length > 3)
+  t.same(named.filter((name) => !wireCodes.includes(name)), [])
 })
