@@ -47,20 +47,20 @@ const hookNames = streamNames.filter((name) => name.startsWith('onStream'))
 
 /** Each table of options: its place, the names that the code knows, their defaults after resolving. */
 const optionTables = [
-  { heading: 'Streams', column: 'Option', known: streamNames.filter((name) => !hookNames.includes(name)), defaults: resolved.stream },
-  { heading: 'WebSockets', column: 'Option', known: socketNames.filter((name) => !streamNames.includes(name)), defaults: resolved.socket },
-  { heading: 'Plugin', column: 'Option', known: knownNames(register({ nope: 1 })).filter((name) => !streamNames.includes(name)), defaults: { shutdownGraceMs: resolved.shutdownGraceMs, websocket: resolved.websocket } },
-  { heading: 'Upstream', column: 'Option', known: knownNames(register({ upstream: { baseUrl, nope: 1 } })), defaults: { ...upstream, baseUrl: undefined } },
-  { heading: 'Upstream', column: 'Option of `retry`', known: knownNames(register({ upstream: { baseUrl, retry: { nope: 1 } } })), defaults: upstream.retry },
-  { heading: 'Limits', column: 'Option of `limits`', known: knownNames(register({ limits: { nope: 1 } })), defaults: { ...resolved.limits, key: undefined } }
+  { contract: 'StreamOptions', heading: 'Streams', column: 'Option', known: streamNames.filter((name) => !hookNames.includes(name)), defaults: resolved.stream },
+  { contract: 'SocketOptions', heading: 'WebSockets', column: 'Option', known: socketNames.filter((name) => !streamNames.includes(name)), defaults: resolved.socket },
+  { contract: 'PluginOptions', heading: 'Plugin', column: 'Option', known: knownNames(register({ nope: 1 })).filter((name) => !streamNames.includes(name)), defaults: { shutdownGraceMs: resolved.shutdownGraceMs, websocket: resolved.websocket } },
+  { contract: 'UpstreamOptions', heading: 'Upstream', column: 'Option', known: knownNames(register({ upstream: { baseUrl, nope: 1 } })), defaults: { ...upstream, baseUrl: undefined } },
+  { contract: 'RetryOptions', heading: 'Upstream', column: 'Option of `retry`', known: knownNames(register({ upstream: { baseUrl, retry: { nope: 1 } } })), defaults: upstream.retry },
+  { contract: 'LimitOptions', heading: 'Limits', column: 'Option of `limits`', known: knownNames(register({ limits: { nope: 1 } })), defaults: { ...resolved.limits, key: undefined } }
 ]
 
-/** The `@default` of an option in types/options.ts, where it is a literal. */
-function documentedDefault (name: string): unknown {
-  const source = readFileSync(`${root}types/options.ts`, 'utf8')
+/** The `@default` of an option of an interface in types/options.ts, where it is a literal. */
+function documentedDefault (contract: string, name: string): unknown {
+  const source = readFileSync(`${root}types/options.ts`, 'utf8').split(`interface ${contract} `)[1]?.split('\n}')[0] ?? ''
   const pattern = new RegExp(`@default ([^\\n]*)\\n(?:(?!\\*/)[^])*\\*/\\n  ${name}\\?`)
-  const docstrings = source.split('/**').filter((part) => new RegExp(`\\*/\\n  ${name}\\??:`).test(part))
-  const text = docstrings.map((docstring) => pattern.exec(docstring)?.[1]).find((one) => one !== undefined)
+  const docstring = source.split('/**').find((part) => new RegExp(`\\*/\\n  ${name}\\??:`).test(part)) ?? ''
+  const text = pattern.exec(docstring)?.[1]
   return text === undefined || !/^('[^']*'|[\d_]+|true|false)$/.test(text) ? undefined : literal(text)
 }
 
@@ -68,7 +68,7 @@ function literal (text: string): unknown {
   return new Function(`return (${text})`)() // eslint-disable-line no-new-func -- of our own pages and types
 }
 
-for (const { heading, column, known, defaults } of optionTables) {
+for (const { contract, heading, column, known, defaults } of optionTables) {
   t.test(`the table "${column}" under "${heading}" names the options and their defaults`, async (t) => {
     const table = tableOf(heading, column)
 
@@ -77,7 +77,7 @@ for (const { heading, column, known, defaults } of optionTables) {
     for (const row of table.rows) {
       const [name = ''] = namesIn(row[column])
       const cell = row.Default ?? ''
-      const expected = (defaults as Record<string, unknown>)[name] ?? documentedDefault(name)
+      const expected = (defaults as Record<string, unknown>)[name] ?? documentedDefault(contract, name)
       if (expected === undefined) t.notMatch(cell, /^`[^`]*`$/, `${name} has no default`)
       else t.same(literal(namesIn(cell)[0] ?? ''), expected, `default of ${name}`)
     }
