@@ -18,7 +18,25 @@ async function build (upstream: { baseUrl: string } | UpstreamAdapter): Promise<
   await app.register(llmStream, { upstream, onStreamEnd: (summary: StreamSummary) => { reasons.push(summary.reason) } })
   app.post<{ Body: ChatRequest }>('/chat', { schema: { body: ChatRequest }, stream: options }, (request, reply) =>
     reply.sseStream(app.llm.chat(request.body)))
+  app.get('/ws', { websocket: true, stream: { dialect: 'completion' } }, app.llm.socket({ idleTimeoutMs: 60_000 }))
   return app
+}
+
+/** Asks over a WebSocket, and reads until the last frame. */
+async function askSocket (app: FastifyInstance): Promise<string> {
+  await app.ready()
+  const socket = await app.injectWS('/ws')
+  return await new Promise((resolve) => {
+    let text = ''
+    socket.on('message', (data) => {
+      const frame: { type: string, content?: string } = JSON.parse(String(data))
+      text += frame.content ?? ''
+      if (frame.type !== 'done') return
+      socket.close()
+      resolve(text)
+    })
+    socket.send(JSON.stringify({ type: 'chat.completion', model: 'mock', messages: [{ role: 'user', content: 'Hi' }] }))
+  })
 }
 
 const reasons: string[] = []
@@ -29,10 +47,12 @@ async function main (): Promise<void> {
     const response = await app.inject({ method: 'POST', url: '/chat', payload: { model: 'mock', stream: true, messages: [{ role: 'user', content: 'Hi' }] } })
     const whole = response.body.includes(text) && response.body.trimEnd().endsWith('data: [DONE]')
     if (response.statusCode !== 200 || !whole) throw new Error(`Status ${response.statusCode}: ${response.body}`)
+    const answer = await askSocket(app)
+    if (!answer.includes(text)) throw new Error(`Over the WebSocket came: ${answer}`)
     await app.close()
   }
   await upstream.close()
-  if (reasons.join() !== 'complete,complete') throw new Error(`Ended with ${reasons.join()}, expected complete,complete`)
+  if (reasons.length !== 4 || reasons.some((reason) => reason !== 'complete')) throw new Error(`Ended with ${reasons.join()}, expected complete four times`)
 }
 
 main().catch((error: unknown) => {

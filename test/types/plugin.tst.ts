@@ -1,8 +1,8 @@
 import Fastify from 'fastify'
-import type { FastifyReply } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { describe, expect, test } from 'tstyche'
 import llmStream, { ChatRequest } from '../../lib/index.ts'
-import type { Chat, Llm, PluginOptions, StreamEvent, StreamOptions, StreamSummary } from '../../lib/index.ts'
+import type { Chat, ClientFrame, Llm, ReadyFrame, PluginOptions, StreamEvent, StreamOptions, StreamSummary } from '../../lib/index.ts'
 
 const app = Fastify()
 
@@ -38,6 +38,22 @@ describe('augmentation', () => {
       return reply.sseStream(app.llm.chat(request.body), { heartbeatMs: false })
     })
     expect<StreamOptions>().type.not.toBeAssignableFrom<{ format: 'xml' }>()
+  })
+})
+
+describe('app.llm.socket()', () => {
+  test('is the handler of a WebSocket route', () => {
+    app.get('/ws', { websocket: true, stream: { dialect: 'completion', highWaterMarkBytes: 1 } }, app.llm.socket({ allowQueryKey: true }))
+    app.route({ method: 'GET', url: '/both', handler: () => 'plain', wsHandler: app.llm.socket() })
+
+    expect(app.llm.socket).type.not.toBeCallableWith({ dialect: 'xml' })
+    expect<FastifyRequest['clientKey']>().type.toBe<string | undefined>()
+    expect(app.llm.streams.stats().connections.active).type.toBe<number>()
+  })
+
+  test('speaks frames that have types', () => {
+    expect<ClientFrame['type']>().type.toBe<'chat' | 'cancel' | 'ping'>()
+    expect<ReadyFrame['protocol']>().type.toBe<'llm-chat.v1'>()
   })
 })
 
