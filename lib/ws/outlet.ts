@@ -33,9 +33,9 @@ export class Outlet {
     this.#owner = owner
   }
 
-  /** Whether frames can be sent. */
+  /** Whether frames can be sent. A cut connection shows before its WebSocket says so, and calls back as if all were sent. */
   get isOpen (): boolean {
-    return this.#socket.readyState === WebSocket.OPEN
+    return this.#socket.readyState === WebSocket.OPEN && this.#raw?.destroyed !== true
   }
 
   /** Grows whenever the kernel takes a frame. */

@@ -79,7 +79,7 @@ export class ChatSink implements Sink {
   readonly #onSent = (error?: Error | null): void => {
     this.#inFlight -= this.#writes.shift() as number
     this.#outlet.took()
-    if (error != null) return this.#owner.checkOpen()
+    if (error != null || !this.#outlet.isOpen) return this.#owner.checkOpen()
     if (this.#inFlight <= this.#low) {
       this.#blocked = false
       this.#wakeReady?.()
