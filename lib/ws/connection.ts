@@ -8,7 +8,7 @@ import { Chats, type ChatsOwner } from './chats.ts'
 import { closeCodes, type CloseCode } from './close-codes.ts'
 import { duesOf, type ConnectionTimes, type Due } from './dues.ts'
 import { goawayFrame, heartbeatFrame, pongFrame, readyFrame } from './control-frames.ts'
-import type { Hub } from './hub.ts'
+import type { Hub, HubMember } from './hub.ts'
 import { Inbox } from './inbox.ts'
 import { Outlet } from './outlet.ts'
 import { RateLimit } from './rate-limit.ts'
@@ -35,7 +35,7 @@ export interface ConnectionSetup {
  * States: open -> (`goAway()`: no more chats) -> closing, by `close()` or by the client -> closed, by the socket's
  * `close`, which `CLOSE_TIMEOUT_MS` bounds. Leaving `open` in any way ends every chat; `closed` releases what is left.
  */
-export class Connection implements WheelEntry, ChatsOwner {
+export class Connection implements WheelEntry, ChatsOwner, HubMember {
   dueTurn = 0
   isGoingAway = false
   readonly hub: Hub
@@ -129,7 +129,7 @@ export class Connection implements WheelEntry, ChatsOwner {
 
   /** The client does not read, or sends what asks for answers and does not read them. */
   cut (): void {
-    this.close(closeCodes.overload)
+    this.close(this.isGoingAway ? this.#farewell : closeCodes.overload)
   }
 
   /** Takes no more chats; the connection is closed when the last one has said how it ended. */

@@ -1,11 +1,11 @@
 import { ShutdownError, TooManyConnectionsError, TooManyConnectionsPerKeyError, retryLater } from '../errors.ts'
 import type { ResolvedLimits } from '../options.ts'
+import type { GoawayFrame } from '../schemas/socket-frame.ts'
 import type { Core } from '../stream/core.ts'
 import { Slots } from '../stream/slots.ts'
 import { within } from '../stream/within.ts'
 import { Wheel } from '../wheel.ts'
-import { closeCodes } from './close-codes.ts'
-import type { Connection } from './connection.ts'
+import { closeCodes, type CloseCode } from './close-codes.ts'
 
 /** After their close frame, connections get so long to go by themselves, in milliseconds; a little over their own limit. */
 const CLOSE_WAIT_MS = 1_500
@@ -23,6 +23,14 @@ export interface ConnectionStats {
   total: number
 }
 
+/** A connection, as the hub sees it. */
+export interface HubMember {
+  /** Looks whether its client has said goodbye. */
+  checkOpen (): void
+  goAway (reason: GoawayFrame['reason'], deadlineMs: number): void
+  close (code: CloseCode): void
+}
+
 /** What all WebSockets of one plugin instance share: slots, the wheel of their timers, shutdown. */
 export class Hub {
   readonly core: Core
@@ -31,8 +39,8 @@ export class Hub {
   /** Largest message that the server of @fastify/websocket takes, in bytes. */
   maxMessageBytes = 0
   readonly #slots: Slots
-  readonly #connections = new Set<Connection>()
-  readonly #busy = new Set<Connection>()
+  readonly #connections = new Set<HubMember>()
+  readonly #busy = new Set<HubMember>()
   #watch: NodeJS.Timeout | undefined
   #whenEmpty: (() => void) | undefined
 
@@ -66,11 +74,11 @@ export class Hub {
     return () => this.#slots.release(key)
   }
 
-  add (connection: Connection): void {
+  add (connection: HubMember): void {
     this.#connections.add(connection)
   }
 
-  delete (connection: Connection): void {
+  delete (connection: HubMember): void {
     this.#connections.delete(connection)
     this.setBusy(connection, false)
     if (this.#connections.size === 0) this.#whenEmpty?.()
@@ -80,7 +88,7 @@ export class Hub {
    * Watches a connection while it has chats. A client that closes politely and does not read gives no `close` event
    * before its TCP connection ends; that it said goodbye shows only in `readyState`.
    */
-  setBusy (connection: Connection, isBusy: boolean): void {
+  setBusy (connection: HubMember, isBusy: boolean): void {
     if (isBusy) this.#busy.add(connection)
     else this.#busy.delete(connection)
     if (this.#busy.size > 0) this.#watch ??= setInterval(() => this.#lookAtBusy(), WATCH_MS).unref()
