@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { once } from 'node:events'
 import { createGunzip, constants } from 'node:zlib'
 import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
 import { createUpstream } from '../../lib/testing/index.ts'
 import { soon, valuesOf } from '../helper.ts'
 import { ABORT_MS, PATIENCE_MS, freePort, post, recordUpstream, requireFile, startServer, stopProcess, untilAsync, watchProcess } from './helper.ts'
@@ -153,3 +154,48 @@ for (const { title, lines, compresses } of ways) {
     })
   })
 }
+
+const upgrade = 'proxy_http_version 1.1; proxy_set_header upgrade $http_upgrade; proxy_set_header connection upgrade; proxy_set_header host $http_host;'
+const chat = JSON.stringify({ type: 'chat', id: 'c1', model: 'm', prompt: 'Hi' })
+
+t.test('WebSocket: tokens arrive one by one, from pages of the same origin alone', async (t) => {
+  const upstream = await createUpstream({ tokensPerSecond: 20, tokens: 24 })
+  t.teardown(() => upstream.close())
+  const server = await startServer(t, { UPSTREAM_BASE_URL: upstream.baseUrl })
+  const url = await startNginx(t, server.url, upgrade)
+
+  const socket = new WebSocket(`${url}/ws/chat`, 'llm-chat.v1', { origin: url })
+  const times: number[] = []
+  const frames: any[] = []
+  socket.on('open', () => socket.send(chat))
+  socket.on('message', (data) => {
+    frames.push(JSON.parse(String(data)))
+    if (frames.at(-1).type === 'text-delta') times.push(performance.now())
+    if (frames.at(-1).type === 'end') socket.close()
+  })
+  await soon('the end', once(socket, 'close'), PATIENCE_MS)
+
+  t.match(frames[0], { type: 'ready' })
+  t.match(frames.at(-1), { type: 'end', reason: 'complete' })
+  t.ok(distinct(times) >= 10, `${distinct(times)} arrivals`)
+
+  const foreign = new WebSocket(`${url}/ws/chat`, 'llm-chat.v1', { origin: 'https://evil.example' })
+  const [error] = await once(foreign, 'error')
+  t.match(error, { message: 'Unexpected server response: 403' })
+})
+
+t.test('WebSocket: a client that leaves ends the upstream', async (t) => {
+  const upstream = await recordUpstream(t)
+  const server = await startServer(t, { UPSTREAM_BASE_URL: upstream.baseUrl })
+  const url = await startNginx(t, server.url, upgrade)
+
+  const socket = new WebSocket(`${url}/ws/chat`, 'llm-chat.v1')
+  socket.on('open', () => socket.send(chat))
+  const silent = await upstream.next()
+  const leftAt = performance.now()
+  socket.terminate()
+  const ms = await soon('the end of the upstream', silent.closed, PATIENCE_MS) - leftAt
+
+  t.ok(ms < ABORT_MS, `upstream closed after ${ms.toFixed(1)} ms`)
+  await server.idle()
+})
