@@ -28,6 +28,7 @@ export interface ChatStageOptions {
  */
 export class ChatStage implements Stage {
   readonly isUpstream: boolean
+  failure: Error | undefined
   readonly #request: ChatRequest
   readonly #prices: ReadonlyMap<string, ModelPrice>
   readonly #unfinished = new Set<number>()
@@ -50,9 +51,10 @@ export class ChatStage implements Stage {
   frames (item: unknown): readonly Frame[] {
     const frames: Frame[] = []
     for (const frame of toFrames(item)) {
-      if (this.#ended) break
+      if (this.#isOver) break
       this.#takeFrame(frame, frames)
     }
+    if (frames.length === 0 && this.failure !== undefined) throw this.failure
     return frames
   }
 
@@ -83,13 +85,17 @@ export class ChatStage implements Stage {
     }
   }
 
+  get #isOver (): boolean {
+    return this.#ended || this.failure !== undefined
+  }
+
   /** Adds a frame to `frames`, led by a `start` where its adapter sent none, and without `usage`, which comes last. */
   #takeFrame (frame: Frame, frames: Frame[]): void {
     const events: StreamEvent[] = []
     for (const event of frame.events) {
       if (!this.#started && event.type !== 'start' && event.type !== 'error') this.#takeEvent(this.#madeStart(), events)
       this.#takeEvent(event, events)
-      if (this.#ended) break
+      if (this.#isOver) break
     }
     if (frame.events.length === 1 && frame.events[0]?.type === 'usage') {
       this.#usageFrame = frame
@@ -98,11 +104,15 @@ export class ChatStage implements Stage {
     }
     // As many may be others: a start more, usage less.
     const isWhole = events.length === frame.events.length && events[0] === frame.events[0]
-    frames.push(isWhole ? frame : { events })
+    if (isWhole) frames.push(frame)
+    else if (events.length > 0) frames.push({ events })
   }
 
   #takeEvent (event: StreamEvent, events: StreamEvent[]): void {
-    if (event.type === 'error') throw toError(event)
+    if (event.type === 'error') {
+      this.failure = toError(event)
+      return
+    }
     if (event.type === 'end') {
       this.#ended = true
       return

@@ -172,6 +172,7 @@ export class StreamRun implements OpenStream {
     this.#source ??= await this.#open()
     if (++this.#pulls % PULLS_A_TURN === 0) await this.guard(nextTurn())
     const { iterator, stage } = this.#source
+    if (stage.failure !== undefined) throw stage.failure
     const item = await this.guard(iterator.next())
     // The upstream need not wait for the hook, but what it says does.
     if (this.#starting !== undefined) await this.guard(this.#starting)

@@ -8,8 +8,10 @@ import type { FinishReason, UsageEvent } from '../schemas/stream-event.ts'
 export interface Stage {
   /** Whether the source is the upstream's adapter, rather than a host's own: whose failures they are. */
   readonly isUpstream: boolean
-  /** Frames of one item of the source. Throws when the item reports a failure. */
+  /** Frames of one item of the source. Throws when the item reports a failure and nothing before it. */
   frames (item: unknown): ReadonlyArray<Frame<unknown>>
+  /** The failure that an item reported behind frames; due when they are delivered. */
+  readonly failure?: Error | undefined
   /** Whether a hook may put this in the place of an event. */
   accepts (event: unknown): boolean
   /** Frames that are due when the source has ended well. */

@@ -22,7 +22,7 @@ export interface ChatsOwner extends OutletOwner {
   readonly options: ResolvedSocketOptions
   /** Whether `goaway` was sent. */
   readonly isGoingAway: boolean
-  /** A chat began, or has ended; `Chats.size` and `Chats.isSilent` tell what is left. */
+  /** A chat began, or was released; `Chats.size` tells what is left. */
   chatsChanged (): void
 }
 
@@ -41,11 +41,6 @@ export class Chats implements ChatOwner {
   /** Chats that hold an upstream or a slot. */
   get size (): number {
     return this.#open.size
-  }
-
-  /** Whether no chat has more to say. */
-  get isSilent (): boolean {
-    return this.#ids.size === 0
   }
 
   /** Starts a chat; synchronously, so that a `cancel` behind it finds it. */
@@ -70,15 +65,16 @@ export class Chats implements ChatOwner {
     for (const chat of this.#open) chat.leave()
   }
 
-  chatEnded ({ id = NO_ID }: SocketChat): void {
-    this.#ids.delete(id)
-    this.#owner.chatsChanged()
+  chatEnded (chat: SocketChat): void {
+    const id = chat.id ?? NO_ID
+    // It may be another's already: a chat that is stopped while its end waits for the client ends twice.
+    if (this.#ids.get(id) === chat) this.#ids.delete(id)
   }
 
   chatReleased (chat: SocketChat): void {
-    this.#open.delete(chat)
     // A client that is gone gets no terminal frame.
-    if (this.#ids.get(chat.id ?? NO_ID) === chat) this.#ids.delete(chat.id ?? NO_ID)
+    this.chatEnded(chat)
+    this.#open.delete(chat)
     this.#owner.chatsChanged()
   }
 

@@ -144,7 +144,8 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
   chatsChanged (): void {
     this.#activeAt = performance.now()
     this.hub.setBusy(this, this.#size > 0)
-    if (this.isGoingAway && this.#chats?.isSilent !== false) this.close(this.#farewell)
+    // Not before the last terminal frame has left: whoever closes ends what is open.
+    if (this.isGoingAway && this.#size === 0) this.close(this.#farewell)
   }
 
   /** Everything that happens by time alone. */

@@ -17,6 +17,7 @@ export class ChatSink implements Sink {
   #closed = false
   #wakeReady: (() => void) | undefined
   #wakeEnd: (() => void) | undefined
+  #ending: Promise<void> | undefined
 
   /** @param highWaterMark Bytes in flight before the sink is blocked; it goes on at half of them. */
   constructor (outlet: Outlet, owner: OutletOwner, highWaterMark: number) {
@@ -40,7 +41,7 @@ export class ChatSink implements Sink {
   }
 
   write (messages: readonly string[]): number {
-    if (this.#closed) return 0
+    if (this.#closed || this.#ending !== undefined) return 0
     let bytes = 0
     for (const message of messages) bytes += Buffer.byteLength(message)
     this.#writes.push(bytes)
@@ -54,9 +55,10 @@ export class ChatSink implements Sink {
     return this.#blocked ? new Promise((resolve) => { this.#wakeReady = resolve }) : Promise.resolve()
   }
 
-  /** The socket stays: other chats use it. */
+  /** The socket stays: other chats use it. A stream that is stopped while its end waits for the client ends twice. */
   end (): Promise<void> {
-    return this.#inFlight > 0 && !this.#closed ? new Promise((resolve) => { this.#wakeEnd = resolve }) : Promise.resolve()
+    this.#ending ??= this.#inFlight > 0 && !this.#closed ? new Promise((resolve) => { this.#wakeEnd = resolve }) : Promise.resolve()
+    return this.#ending
   }
 
   destroy (): void {

@@ -113,9 +113,19 @@ t.test('a chat stage makes a whole answer of nothing', async (t) => {
 t.test('a chat stage drops what comes after the adapter\'s end', async (t) => {
   const stage = createStage()
 
-  t.strictSame(stage.frames([start, text, { type: 'end', reason: 'complete' }, text]), [{ events: [start] }, { events: [text] }, { events: [] }])
+  t.strictSame(stage.frames([start, text, { type: 'end', reason: 'complete' }, text]), [{ events: [start] }, { events: [text] }])
   t.strictSame(stage.frames(text), [])
   t.strictSame(createStage().frames({ frames: [{ events: [start, { type: 'end', reason: 'complete' }, text] }] }), [{ events: [start] }])
+})
+
+t.test('a chat stage gives what stands before an error, and keeps the error', async (t) => {
+  const error = { type: 'error', error: { code: 'busy', message: 'Try later', retryable: true } } as const
+  for (const item of [[start, text, error, text], { frames: [{ events: [start] }, { events: [text, error, text] }] }]) {
+    const stage = createStage()
+
+    t.strictSame(stage.frames(item), [{ events: [start] }, { events: [text] }])
+    t.match(stage.failure, { code: 'LLM_ERR_UPSTREAM_FAILED', upstreamMessage: 'Try later' })
+  }
 })
 
 t.test('a chat stage throws the error that an adapter yields', async (t) => {
