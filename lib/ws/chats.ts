@@ -22,7 +22,7 @@ export interface ChatsOwner extends OutletOwner {
   readonly options: ResolvedSocketOptions
   /** Whether `goaway` was sent. */
   readonly isGoingAway: boolean
-  /** A chat began, or has ended; `Chats.size` and `Chats.isSilent` tell what is left. */
+  /** A chat began, has ended or was released; `Chats.size` tells how many are left. */
   chatsChanged (): void
 }
 
@@ -41,11 +41,6 @@ export class Chats implements ChatOwner {
   /** Chats that hold an upstream or a slot. */
   get size (): number {
     return this.#open.size
-  }
-
-  /** Whether no chat has more to say. */
-  get isSilent (): boolean {
-    return this.#ids.size === 0
   }
 
   /** Starts a chat; synchronously, so that a `cancel` behind it finds it. */

@@ -132,7 +132,7 @@ export class Connection implements WheelEntry, ChatsOwner {
     this.close(closeCodes.overload)
   }
 
-  /** Takes no more chats; the connection is closed when the last one has said how it ended. */
+  /** Takes no more chats; the connection is closed when its client has the terminal frame of the last one. */
   goAway (reason: GoawayFrame['reason'], deadlineMs: number): void {
     if (this.#isClosing) return
     this.#farewell = closeCodes[reason]
@@ -144,7 +144,7 @@ export class Connection implements WheelEntry, ChatsOwner {
   chatsChanged (): void {
     this.#activeAt = performance.now()
     this.hub.setBusy(this, this.#size > 0)
-    if (this.isGoingAway && this.#chats?.isSilent !== false) this.close(this.#farewell)
+    if (this.isGoingAway && this.#size === 0) this.close(this.#farewell)
   }
 
   /** Everything that happens by time alone. */
