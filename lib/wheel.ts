@@ -35,7 +35,8 @@ export class Wheel {
   set (entry: WheelEntry, delayMs: number): void {
     this.delete(entry)
     if (this.#timer === undefined) this.#start()
-    this.#put(entry, this.#turn + Math.max(1, Math.ceil(delayMs / TURN_MS)))
+    // By the clock, not by the last turn: that may be long ago where the event loop was busy.
+    this.#put(entry, this.#turnAt(performance.now()) + Math.max(1, Math.ceil(delayMs / TURN_MS)))
   }
 
   /** Forgets an entry. */

@@ -1,8 +1,8 @@
 import type { FastifyRequest } from 'fastify'
 import t, { type Test } from 'tap'
 import type { LlmError } from '../lib/errors.ts'
-import { mergeStreamOptions, resolvePluginOptions, resolveUpstreamOptions } from '../lib/options.ts'
-import type { PluginOptions, StreamOptions } from '../types/options.ts'
+import { mergeSocketOptions, mergeStreamOptions, resolvePluginOptions, resolveUpstreamOptions } from '../lib/options.ts'
+import type { PluginOptions, SocketOptions, StreamOptions } from '../types/options.ts'
 
 const baseUrl = 'https://api.example.com/v1'
 const upstream = { baseUrl }
@@ -32,24 +32,35 @@ const anHttpUrl = 'an http(s) URL up to the version, "https://api.example.com/v1
 
 t.test('every option has its documented default', async (t) => {
   const { limits, prices, ...resolved } = resolvePluginOptions({ upstream })
+  const stream = {
+    format: undefined,
+    heartbeatMs: 15_000,
+    commit: 'first-event',
+    commitAfterMs: 10_000,
+    stallTimeoutMs: 30_000,
+    maxDurationMs: 0,
+    maxEventBytes: 8_388_608,
+    onDisconnect: 'abort',
+    drainMs: 60_000,
+    exposeErrors: false,
+    includeUsage: undefined,
+    highWaterMarkBytes: undefined,
+    done: false,
+    hooks: []
+  }
 
   t.strictSame(resolved, {
-    stream: {
-      format: undefined,
-      heartbeatMs: 15_000,
-      commit: 'first-event',
-      commitAfterMs: 10_000,
-      stallTimeoutMs: 30_000,
-      maxDurationMs: 0,
-      maxEventBytes: 8_388_608,
-      onDisconnect: 'abort',
-      drainMs: 60_000,
-      exposeErrors: false,
-      includeUsage: undefined,
-      highWaterMarkBytes: 65_536,
-      done: false,
-      hooks: []
+    stream,
+    socket: {
+      ...stream,
+      dialect: undefined,
+      origins: 'same-origin',
+      allowQueryKey: false,
+      pongTimeoutMs: 25_000,
+      idleTimeoutMs: 300_000,
+      maxLifetimeMs: 0
     },
+    websocket: { maxPayload: 1_048_576, perMessageDeflate: false },
     upstream: [{
       baseUrl,
       headers: {},
@@ -64,7 +75,9 @@ t.test('every option has its documented default', async (t) => {
     cors: undefined,
     shutdownGraceMs: 5_000
   })
-  t.match(limits, { maxStreams: 10_000, maxStreamsPerKey: 0 })
+  t.match(limits, {
+    maxStreams: 10_000, maxStreamsPerKey: 0, maxConnections: 10_000, maxConnectionsPerKey: 0, maxChatsPerSocket: 8, maxMessagesPerSecond: 100
+  })
   t.equal(limits.key({ ip: '192.0.2.1' } as FastifyRequest), '192.0.2.1')
   t.equal(prices.size, 0)
 })
@@ -82,7 +95,9 @@ t.test('given options replace defaults, undefined ones do not', async (t) => {
   })
 
   t.match(resolved.stream, { heartbeatMs: 1, format: undefined, commit: 'first-event', done: '[DONE]' })
-  t.strictSame(resolved.limits, { maxStreams: 5, maxStreamsPerKey: 2, key })
+  t.strictSame(resolved.limits, {
+    maxStreams: 5, maxStreamsPerKey: 2, maxConnections: 10_000, maxConnectionsPerKey: 0, maxChatsPerSocket: 8, maxMessagesPerSecond: 100, key
+  })
   t.strictSame([...resolved.prices], [['m', { input: 1, output: 2, cachedInput: undefined }]])
   t.equal(resolved.shutdownGraceMs, 9)
   t.equal(resolved.stream.hooks[0]?.onStreamEnd, onStreamEnd)
@@ -91,12 +106,14 @@ t.test('given options replace defaults, undefined ones do not', async (t) => {
 t.test('false switches numbers off, and stays false elsewhere', async (t) => {
   const off = { heartbeatMs: false, commitAfterMs: false, stallTimeoutMs: false, maxDurationMs: false, maxEventBytes: false, drainMs: false } as const
   const { stream, limits, shutdownGraceMs } = resolve({
-    ...off, done: false, exposeErrors: false, includeUsage: false, shutdownGraceMs: false, limits: { maxStreams: false, maxStreamsPerKey: false }
+    ...off, done: false, exposeErrors: false, includeUsage: false, shutdownGraceMs: false, limits: { maxStreams: false, maxStreamsPerKey: false, maxConnections: false, maxConnectionsPerKey: false, maxChatsPerSocket: false, maxMessagesPerSecond: false }
   })
 
   t.match(stream, { heartbeatMs: 0, commitAfterMs: 0, stallTimeoutMs: 0, maxDurationMs: 0, maxEventBytes: 0, drainMs: 0 })
   t.match(stream, { done: false, exposeErrors: false, includeUsage: false })
-  t.match({ ...limits, shutdownGraceMs }, { maxStreams: 0, maxStreamsPerKey: 0, shutdownGraceMs: 0 })
+  t.match({ ...limits, shutdownGraceMs }, {
+    maxStreams: 0, maxStreamsPerKey: 0, maxConnections: 0, maxConnectionsPerKey: 0, maxChatsPerSocket: 0, maxMessagesPerSecond: 0, shutdownGraceMs: 0
+  })
   t.match(upstreamOf({ connectTimeoutMs: false, firstTokenTimeoutMs: false, idleTimeoutMs: false, totalTimeoutMs: false, requestUsage: false, retry: false }), {
     connectTimeoutMs: 0, firstTokenTimeoutMs: 0, idleTimeoutMs: 0, totalTimeoutMs: 0, requestUsage: false, retry: { limit: 0, baseDelayMs: 250, maxDelayMs: 10_000 }
   })
@@ -164,6 +181,59 @@ t.test('a wrong stream option is named, with what came and what is expected', as
   }
 })
 
+t.test('socket options lie over the stream options of the plugin, and theirs over them on a route', async (t) => {
+  const plugin = resolve({ heartbeatMs: 1, stallTimeoutMs: 1, stream: { stallTimeoutMs: 2 }, socket: { stallTimeoutMs: 3, origins: '*', idleTimeoutMs: 4, pongTimeoutMs: false } })
+  const route = mergeSocketOptions(plugin.socket, { dialect: 'request', idleTimeoutMs: false, maxLifetimeMs: 7, allowQueryKey: true }, 'stream.')
+
+  t.match(plugin.stream, { heartbeatMs: 1, stallTimeoutMs: 2 })
+  t.match(plugin.socket, { heartbeatMs: 1, stallTimeoutMs: 3, origins: '*', idleTimeoutMs: 4, pongTimeoutMs: 0, dialect: undefined })
+  t.match(route, { dialect: 'request', origins: '*', idleTimeoutMs: 0, maxLifetimeMs: 7, allowQueryKey: true })
+  t.equal(mergeSocketOptions(route, undefined, ''), route)
+})
+
+t.test('hooks of the plugin, of its sockets and of a route add up', async (t) => {
+  const called: string[] = []
+  const hook = (name: string): SocketOptions => ({ onStreamStart: () => { called.push(name) } })
+  const { socket } = resolve({ ...hook('plugin'), socket: hook('socket') })
+
+  for (const { onStreamStart } of mergeSocketOptions(socket, hook('route'), '').hooks) onStreamStart?.({} as never)
+
+  t.strictSame(called, ['plugin', 'socket', 'route'])
+})
+
+t.test('a wrong socket option is named', async (t) => {
+  const origins = '"same-origin", "*" or a list of origins without a path, ["https://app.example"] say'
+  const cases: Array<[string, unknown, string, string]> = [
+    ['dialect', 'anthropic', '"anthropic" (string)', '"llm-chat.v1" or "completion" or "request" or "openai"'],
+    ['origins', 'https://app.example', '"https://app.example" (string)', origins],
+    ['origins', ['app.example'], 'an array', origins],
+    ['origins', ['https://app.example/'], 'an array', origins],
+    ['origins', ['https://app.example', 5], 'an array', origins],
+    ['origins', false, 'false', origins],
+    ['allowQueryKey', 'yes', '"yes" (string)', aFlag],
+    ['pongTimeoutMs', -1, '-1', milliseconds],
+    ['idleTimeoutMs', '5m', '"5m" (string)', milliseconds],
+    ['maxLifetimeMs', 0.5, '0.5', milliseconds],
+    ['heartbeatMs', null, 'null', milliseconds]
+  ]
+  const { socket, stream } = resolve({})
+  for (const [name, value, came, expected] of cases) {
+    throwsOption(t, () => resolve({ socket: { [name]: value } }), `socket.${name}`, came, expected)
+    throwsOption(t, () => mergeSocketOptions(socket, { [name]: value } as SocketOptions, 'stream.'), `stream.${name}`, came, expected)
+  }
+  t.throws(() => mergeSocketOptions(socket, { origin: '*' } as SocketOptions, ''), { code: 'LLM_ERR_OPTION', message: /"origin" is unknown, expected one of .*, origins, / })
+  t.throws(() => mergeStreamOptions(stream, { origins: '*' } as StreamOptions, ''), { code: 'LLM_ERR_OPTION' }, 'an event stream has none of them')
+})
+
+t.test('origins may be an empty list, or have a port', async (t) => {
+  for (const origins of [[], ['http://localhost:3000']]) t.strictSame(resolve({ socket: { origins } }).socket.origins, origins)
+})
+
+t.test('websocket takes the options of a ws server over safe ones, or false', async (t) => {
+  t.strictSame(resolve({ websocket: { maxPayload: 5, clientTracking: true } }).websocket, { maxPayload: 5, perMessageDeflate: false, clientTracking: true })
+  t.equal(resolve({ websocket: false }).websocket, undefined)
+})
+
 t.test('a wrong plugin option is named', async (t) => {
   const price = 'an object of model names and { input, output, cachedInput? } per million tokens'
   const streams = 'a whole number of streams up to 9007199254740991, or 0 or false to switch it off'
@@ -177,9 +247,16 @@ t.test('a wrong plugin option is named', async (t) => {
     [{ limits: 5 }, 'limits', '5', 'an object'],
     [{ limits: { maxStreams: -1 } }, 'limits.maxStreams', '-1', streams],
     [{ limits: { maxStreamsPerKey: 'x' } }, 'limits.maxStreamsPerKey', '"x" (string)', streams],
+    [{ limits: { maxConnections: -1 } }, 'limits.maxConnections', '-1', 'a whole number of connections up to 9007199254740991, or 0 or false to switch it off'],
+    [{ limits: { maxConnectionsPerKey: 0.5 } }, 'limits.maxConnectionsPerKey', '0.5', 'a whole number of connections up to 9007199254740991, or 0 or false to switch it off'],
+    [{ limits: { maxChatsPerSocket: true } }, 'limits.maxChatsPerSocket', 'true', 'a whole number of chats up to 9007199254740991, or 0 or false to switch it off'],
+    [{ limits: { maxMessagesPerSecond: null } }, 'limits.maxMessagesPerSecond', 'null', 'a whole number of messages up to 9007199254740991, or 0 or false to switch it off'],
     [{ limits: { key: 'ip' } }, 'limits.key', '"ip" (string)', aFunction],
-    [{ limits: { max: 1 } }, 'limits.max', 'unknown', 'one of maxStreams, maxStreamsPerKey, key'],
+    [{ limits: { max: 1 } }, 'limits.max', 'unknown', 'one of maxStreams, maxStreamsPerKey, maxConnections, maxConnectionsPerKey, maxChatsPerSocket, maxMessagesPerSecond, key'],
     [{ limits: [] }, 'limits', 'an array', 'an object'],
+    [{ websocket: true }, 'websocket', 'true', 'false or the options of a ws server'],
+    [{ websocket: 'no' }, 'websocket', '"no" (string)', 'false or the options of a ws server'],
+    [{ socket: 5 }, 'socket', '5', 'an object'],
     [{ stream: 'openai' }, 'stream', '"openai" (string)', 'an object'],
     [{ stream: null }, 'stream', 'null', 'an object'],
     [{ stream: [] }, 'stream', 'an array', 'an object']
@@ -252,7 +329,7 @@ t.test('an unknown option is named, with those that exist', async (t) => {
     const options = JSON.parse(`{"${name}":1}`)
     throwsOption(t, () => mergeStreamOptions(resolve({}).stream, options, 'stream.'), `stream.${name}`, 'unknown', `one of ${ofStream}`)
   }
-  throwsOption(t, () => resolve({ apiKey: 'k' }), 'apiKey', 'unknown', `one of ${ofStream}, upstream, stream, cors, limits, prices, shutdownGraceMs`)
+  throwsOption(t, () => resolve({ apiKey: 'k' }), 'apiKey', 'unknown', `one of ${ofStream}, upstream, stream, socket, websocket, cors, limits, prices, shutdownGraceMs`)
   throwsOption(t, () => upstreamOf({ baseURL: 'x' }), 'upstream.baseURL', 'unknown', `one of ${ofUpstream}`)
 })
 

@@ -132,7 +132,7 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
     this.close(this.isGoingAway ? this.#farewell : closeCodes.overload)
   }
 
-  /** Takes no more chats; the connection is closed when the last one has said how it ended. */
+  /** Takes no more chats; the connection is closed when its client has the terminal frame of the last one. */
   goAway (reason: GoawayFrame['reason'], deadlineMs: number): void {
     if (this.#isClosing) return
     this.#farewell = closeCodes[reason]

@@ -21,6 +21,7 @@ export interface SocketEncoderSetup {
 export class SocketEncoder implements Encoder {
   readonly #setup: SocketEncoderSetup
   readonly #maxMerged: number
+  #ended = false
 
   constructor (setup: SocketEncoderSetup) {
     this.#setup = setup
@@ -34,8 +35,12 @@ export class SocketEncoder implements Encoder {
     return (mayMerge() ? mergeText(own, this.#maxMerged) : own).flatMap((frame) => format.values(frame))
   }
 
+  /** A chat may be ended once more while its terminal frame is on its way, by a shutdown say: then nothing is left to tell. */
   end (outcome: Outcome): readonly string[] {
+    if (this.#ended) return []
+    const messages = this.#setup.format.end(outcome)
+    this.#ended = true
     this.#setup.onEnd()
-    return this.#setup.format.end(outcome)
+    return messages
   }
 }

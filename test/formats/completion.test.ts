@@ -4,7 +4,7 @@ import type { StreamEvent } from '../../lib/schemas/stream-event.ts'
 
 /** The completion of these events, with the chunks that came along. */
 function collect (events: StreamEvent[], ...chunks: Array<Record<string, unknown>>) {
-  const collector = new Collector()
+  const collector = new Collector(0)
   for (const event of events) collector.add({ events: [event] })
   for (const json of chunks) collector.add({ events: [], chunk: { text: '', json } })
   return collector.completion
@@ -100,4 +100,12 @@ t.test('a Collector keeps what only chunks carry', async (t) => {
     { index: 0, logprobs: { content: undefined } },
     { index: 1, logprobs: { content: [1, 2], refusal: ['r'], text_offset: 5 } }
   ])
+})
+
+t.test('a Collector refuses an answer over its bound', async (t) => {
+  const collector = new Collector(5)
+  collector.add({ events: [start, { type: 'text-delta', choice: 0, text: 'abc' }, { type: 'reasoning-delta', choice: 0, text: 'é' }] })
+
+  t.throws(() => collector.add({ events: [{ type: 'text-delta', choice: 0, text: 'd' }] }),
+    { code: 'LLM_ERR_EVENT_TOO_LARGE', message: 'An event of 6 bytes is over the limit of 5 (option "maxEventBytes")' })
 })

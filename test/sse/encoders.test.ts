@@ -11,7 +11,7 @@ const usage = { type: 'usage', inputTokens: 1, outputTokens: 2, totalTokens: 3, 
 const error = { code: 'source-failed', message: 'The stream failed', retryable: false }
 
 function encode (...events: unknown[]): string {
-  return new DataEncoder(false).encode({ events })
+  return new DataEncoder(false).encode([{ events }]).join('')
 }
 
 function encoderFor (stream: StreamOptions, request?: ChatRequest) {
@@ -20,7 +20,7 @@ function encoderFor (stream: StreamOptions, request?: ChatRequest) {
 
 /** Which format an encoder writes, seen by how it ends. */
 function endOf (stream: StreamOptions, request?: ChatRequest): string {
-  return encoderFor(stream, request).end({ reason: 'complete' })
+  return encoderFor(stream, request).end({ reason: 'complete' }).join('')
 }
 
 t.test('format data writes text as it is, anything else as JSON', async (t) => {
@@ -91,19 +91,19 @@ t.test('what a serializer throws is for the host, not for the client', async (t)
 t.test('format data ends with the done frame, behind an error event where there was one', async (t) => {
   const errorEvent = `event: error\ndata: ${JSON.stringify({ error })}\n\n`
 
-  t.equal(new DataEncoder(false).end({ reason: 'complete' }), '')
-  t.equal(new DataEncoder('[DONE]').end({ reason: 'complete' }), 'data: [DONE]\n\n')
-  t.equal(new DataEncoder('').end({ reason: 'stop' }), 'data: \n\n')
-  t.equal(new DataEncoder(false).end({ reason: 'error', error }), errorEvent)
-  t.equal(new DataEncoder('[DONE]').end({ reason: 'error', error }), `${errorEvent}data: [DONE]\n\n`)
+  t.strictSame(new DataEncoder(false).end({ reason: 'complete' }), [])
+  t.strictSame(new DataEncoder('[DONE]').end({ reason: 'complete' }), ['data: [DONE]\n\n'])
+  t.strictSame(new DataEncoder('').end({ reason: 'stop' }), ['data: \n\n'])
+  t.strictSame(new DataEncoder(false).end({ reason: 'error', error }), [errorEvent])
+  t.strictSame(new DataEncoder('[DONE]').end({ reason: 'error', error }), [errorEvent, 'data: [DONE]\n\n'])
 })
 
 t.test('a ValueEncoder writes one data frame a value', async (t) => {
   const encoder = new ValueEncoder({ values: ({ events }) => events.map((event) => JSON.stringify(event)), end: ({ reason }) => [reason, 'done'] })
 
-  t.equal(encoder.encode({ events: [1, 'a'] }), 'data: 1\n\ndata: "a"\n\n')
-  t.equal(encoder.encode({ events: [] }), '')
-  t.equal(encoder.end({ reason: 'complete' }), 'data: complete\n\ndata: done\n\n')
+  t.strictSame(encoder.encode([{ events: [1, 'a'] }, { events: [] }, { events: [2] }]), ['data: 1\n\n', 'data: "a"\n\n', 'data: 2\n\n'])
+  t.strictSame(encoder.encode([]), [])
+  t.strictSame(encoder.end({ reason: 'complete' }), ['data: complete\n\n', 'data: done\n\n'])
   t.equal(encoder.heartbeat, ': ping\n')
 })
 
@@ -120,7 +120,7 @@ t.test('createEncoder() takes openai for a chat, data for other sources, and the
 
 t.test('usage is shown as includeUsage says, else as the request asks', async (t) => {
   const showsUsage = (stream: StreamOptions, request?: ChatRequest) =>
-    encoderFor({ format: 'openai', ...stream }, request).encode({ events: [usage] }).includes('"usage":{')
+    encoderFor({ format: 'openai', ...stream }, request).encode([{ events: [usage] }]).join('').includes('"usage":{')
   const asked = { stream_options: { include_usage: true } }
 
   t.equal(showsUsage({}, asked), true)
@@ -139,8 +139,9 @@ t.test('a LateEncoder is made with the first frame, once', async (t) => {
 
   t.equal(encoder.heartbeat, ': ping\n')
   t.equal(made, 0)
-  t.equal(encoder.encode({ events: ['a'] }) + encoder.encode({ events: ['b'] }), 'data: a\n\ndata: b\n\n')
-  t.equal(encoder.end({ reason: 'complete' }), 'data: end\n\n')
+  t.strictSame(encoder.encode([{ events: ['a'] }]), ['data: a\n\n'])
+  t.strictSame(encoder.encode([{ events: ['b'] }]), ['data: b\n\n'])
+  t.strictSame(encoder.end({ reason: 'complete' }), ['data: end\n\n'])
   t.equal(made, 1)
-  t.equal(new LateEncoder(create).end({ reason: 'complete' }), 'data: end\n\n', 'with its end, when there was no frame')
+  t.strictSame(new LateEncoder(create).end({ reason: 'complete' }), ['data: end\n\n'], 'with its end, when there was no frame')
 })

@@ -9,21 +9,31 @@ function createRaw (fields: object = { writableLength: 0 }) {
   return Object.assign(raw, { destroy: () => raw.emit('close') }, fields) as unknown as EventEmitter & ServerResponse
 }
 
-const bytes = (length: number) => Buffer.alloc(length, 'x')
+const bytes = (length: number) => ['x'.repeat(length)]
 
 t.test('a sink is blocked from the write that fills it until it is read', async (t) => {
   const sink = new ReadableSink(createRaw(), 10)
   await sink.ready()
   t.equal(sink.blocked, false)
 
-  t.equal(sink.write(bytes(4)), true)
-  t.equal(sink.write(bytes(6)), false)
+  t.equal(sink.write(bytes(4)), 4)
+  t.equal(sink.blocked, false)
+  t.equal(sink.write(bytes(6)), 6)
   t.equal(sink.blocked, true)
   const ready = sink.ready()
   t.equal(sink.readable.read()?.length, 10)
   await ready
 
   t.equal(sink.blocked, false)
+})
+
+t.test('a sink counts the bytes of its messages, which leave in one piece', async (t) => {
+  const sink = new ReadableSink(createRaw(), 1024)
+
+  t.equal(sink.write(['é', 'ab', '']), 4)
+  t.equal(sink.write([]), 0)
+
+  t.equal(String(sink.readable.read()), 'éab')
 })
 
 t.test('a sink hands large writes over in pieces, so that progress shows', async (t) => {
@@ -41,10 +51,10 @@ t.test('a sink that is closed or ended takes writes and drops them', async (t) =
   const raw = createRaw()
   const sink = new ReadableSink(raw, 10)
   sink.end()
-  t.equal(sink.write(bytes(20)), true)
+  t.equal(sink.write(bytes(20)), 0)
   raw.emit('finish')
   await sink.over
-  t.equal(sink.write(bytes(20)), true)
+  t.equal(sink.write(bytes(20)), 0)
   await sink.end()
 
   t.equal(sink.closed, true)

@@ -1,0 +1,48 @@
+import Fastify from 'fastify'
+import t from 'tap'
+import { logSerializers, redactQueryKey, redactingSerializer } from '../lib/log-serializers.ts'
+
+/** The `req` of the first request line that a logger with these serializers writes. */
+async function requestLine (url: string, logger: object = {}) {
+  const lines: Array<{ msg: string, req?: Record<string, unknown> }> = []
+  const app = Fastify({ logger: { ...logger, stream: { write: (line: string) => { lines.push(JSON.parse(line)) } } } })
+  app.get('/', async () => 'ok')
+  await app.inject({ url, headers: { host: 'api.example', 'accept-version': '1.x' }, remoteAddress: '192.0.2.1' })
+  await app.close()
+  return lines.find(({ msg }) => msg === 'incoming request')?.req
+}
+
+t.test('redactQueryKey() takes the value of api_key out of an address', async (t) => {
+  t.equal(redactQueryKey('/ws?api_key=sk-1'), '/ws?api_key=[redacted]')
+  t.equal(redactQueryKey('/ws?model=m&api_key=sk-1&x=2#api_key'), '/ws?model=m&api_key=[redacted]&x=2#api_key')
+  t.equal(redactQueryKey('/ws?API_KEY=sk-1&api_key=sk-2'), '/ws?API_KEY=[redacted]&api_key=[redacted]')
+  t.equal(redactQueryKey('/ws?my_api_key=1&model=m'), '/ws?my_api_key=1&model=m')
+})
+
+t.test('logSerializers log what Fastify logs, without the key', async (t) => {
+  const own = await requestLine('/?a=1')
+  const ours = await requestLine('/?a=1', { serializers: logSerializers })
+
+  t.strictSame(ours, own)
+  t.match(ours, { method: 'GET', url: '/?a=1', version: '1.x', host: 'api.example', remoteAddress: '192.0.2.1' })
+  t.match(await requestLine('/?api_key=sk-1', { serializers: logSerializers }), { url: '/?api_key=[redacted]' })
+})
+
+t.test('logSerializers bear a request without a connection', async (t) => {
+  t.match(logSerializers.req({ method: 'GET', url: '/', headers: {}, host: '', ip: undefined } as never), { method: 'GET', remotePort: undefined })
+})
+
+t.test('redactingSerializer() keeps what a logger\'s own serializer returns, without keys in its texts', async (t) => {
+  const withOwn = (req: (request: unknown) => unknown) => redactingSerializer({ [Symbol.for('pino.serializers')]: { req } })
+  const request = { url: '/?api_key=sk-1' } as never
+
+  t.strictSame(withOwn(() => ({ url: '/?api_key=sk-1', id: 7, nested: null }))(request), { url: '/?api_key=[redacted]', id: 7, nested: null })
+  t.equal(withOwn(() => 'GET /?api_key=sk-1')(request), 'GET /?api_key=[redacted]')
+  t.equal(withOwn(() => null)(request), null)
+  t.equal(withOwn(() => 5)(request), 5)
+})
+
+t.test('redactingSerializer() of a logger without one is ours', async (t) => {
+  t.equal(redactingSerializer({}), logSerializers.req)
+  t.equal(redactingSerializer({ [Symbol.for('pino.serializers')]: {} }), logSerializers.req)
+})

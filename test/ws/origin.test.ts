@@ -1,0 +1,36 @@
+import t from 'tap'
+import { isAllowedOrigin } from '../../lib/ws/origin.ts'
+
+t.test('a request without an Origin comes from no browser, and passes', async (t) => {
+  for (const allowed of ['same-origin', '*', [], ['https://app.example']] as const) t.equal(isAllowedOrigin(undefined, 'api.example', allowed), true)
+})
+
+t.test('same-origin: the page is of the host that was asked', async (t) => {
+  const isAllowed = (origin: string, host: string) => isAllowedOrigin(origin, host, 'same-origin')
+
+  t.equal(isAllowed('https://api.example', 'api.example'), true)
+  t.equal(isAllowed('http://API.example:3000', 'api.EXAMPLE:3000'), true)
+  t.equal(isAllowed('http://[::1]:3000', '[::1]:3000'), true)
+  t.equal(isAllowed('https://evil.example', 'api.example'), false)
+  t.equal(isAllowed('http://api.example:3001', 'api.example:3000'), false)
+  t.equal(isAllowed('https://api.example.evil', 'api.example'), false)
+  t.equal(isAllowed('https://evil.example/api.example', 'api.example'), false)
+  t.equal(isAllowed('ftp://api.example', 'api.example'), false)
+  t.equal(isAllowed('null', 'null'), false)
+  t.equal(isAllowed('', ''), false)
+})
+
+t.test('a list takes the place of that, in any case of letters', async (t) => {
+  const allowed = ['https://App.example', 'http://localhost:5173']
+
+  t.equal(isAllowedOrigin('https://app.EXAMPLE', 'api.example', allowed), true)
+  t.equal(isAllowedOrigin('http://localhost:5173', 'api.example', allowed), true)
+  t.equal(isAllowedOrigin('https://api.example', 'api.example', allowed), false)
+  t.equal(isAllowedOrigin('http://app.example', 'api.example', allowed), false)
+  t.equal(isAllowedOrigin('null', 'api.example', allowed), false)
+  t.equal(isAllowedOrigin('https://app.example', 'api.example', []), false)
+})
+
+t.test('*: any page may connect', async (t) => {
+  for (const origin of ['https://evil.example', 'null', '']) t.equal(isAllowedOrigin(origin, 'api.example', '*'), true)
+})
