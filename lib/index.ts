@@ -4,9 +4,10 @@
  *   route ── schemas/ ── stream/ ─────────────────────────────── sse/ ── client
  *            check       run: slot, timers, hooks, usage         reply: commit, headers
  *                         │    ▲                        pump ──> sink: backpressure, client gone
- *                         ▼    │ batches of frames        │
+ *   ws/ ─────────────────>│    │                          │ └──> ws/ ─── client
+ *   frames of a client    ▼    │ batches of frames        │      sink: a budget for each chat
  *                        upstream/                        ▼
- *                        adapter: retry, failover       formats/ ── event-stream/
+ *                        adapter: retry, failover       formats/ ── event-stream/ or ws/dialects/
  *                        frames -> events               events -> values -> text
  */
 import fastifyCors from '@fastify/cors'
