@@ -11,10 +11,10 @@ import { requestHeaders } from './request-headers.ts'
  * Makes the built-in adapter for an upstream that speaks OpenAI's Chat Completions over HTTP, to be given to the plugin
  * as it is or wrapped in an adapter of yours.
  * @param options See {@link UpstreamOptions}.
- * @throws LLM_ERR_OPTION when one is missing, unknown or wrong.
+ * @throws LLM_ERR_OPTION when one is missing, unknown or wrong, or `dialect` is another.
  */
 export function createHttpAdapter (options: UpstreamOptions): UpstreamAdapter {
-  return httpAdapter(resolveUpstreamOptions(options, ''))
+  return httpAdapter(resolveUpstreamOptions(options, '', 'openai'))
 }
 
 /** As {@link createHttpAdapter}, of options that are checked. */
