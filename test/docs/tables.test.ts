@@ -48,6 +48,7 @@ const optionTables = [
   { heading: 'Plugin', column: 'Option', known: knownNames(register({ nope: 1 })).filter((name) => !streamNames.includes(name)), defaults: { shutdownGraceMs: resolved.shutdownGraceMs } },
   { heading: 'Upstream', column: 'Option', known: knownNames(register({ upstream: { baseUrl, nope: 1 } })), defaults: { ...upstream, baseUrl: undefined } },
   { heading: 'Upstream', column: 'Option of `retry`', known: knownNames(register({ upstream: { baseUrl, retry: { nope: 1 } } })), defaults: upstream.retry },
+  { heading: 'Upstream', column: 'Option of `websocket`', known: knownNames(register({ upstream: { baseUrl: 'wss://x', dialect: 'websocket', websocket: { nope: 1 } } })), defaults: upstream.websocket },
   { heading: 'Limits', column: 'Option of `limits`', known: knownNames(register({ limits: { nope: 1 } })), defaults: { ...resolved.limits, key: undefined } }
 ]
 

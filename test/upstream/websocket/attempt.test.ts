@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import t from 'tap'
 import { isLlmError } from '../../../lib/errors.ts'
 import { deferred, sleep, soon, until, watchProcess } from '../../helper.ts'
-import { HI, SOON_MS, ask, countTimers, createContext, failure, freePort, open, read, readBatches, startDeaf, startTcp, textOf, type TestContext } from '../helper.ts'
+import { HI, SOON_MS, ask, countTimers, createContext, failure, freePort, open, read, readBatches, startDeaf, textOf, type TestContext } from '../helper.ts'
 import { DONE, HELLO, createAdapter, httpResponse, response, send, startSocket, text, type Chat } from './helper.ts'
 
 const watched = watchProcess(t)
@@ -263,7 +263,7 @@ t.test('a header that cannot be sent fails the try, and is not shown', async (t)
 // ---- timers --------------------------------------------------------------------------------------------------------
 
 t.test('connectTimeoutMs bounds the connecting and the handshake, which are tried again', async (t) => {
-  const silent = await startTcp(t, () => {})
+  const silent = await startSocket(t, undefined, () => '')
   for (const baseUrl of [await startDeaf(t), silent.baseUrl]) {
     const context = createContext()
     const adapter = createAdapter(t, { baseUrl: baseUrl.replace('http:', 'ws:'), connectTimeoutMs: 60, retry: { limit: 1, baseDelayMs: 0 } })
@@ -273,6 +273,8 @@ t.test('connectTimeoutMs bounds the connecting and the handshake, which are trie
     t.ok(ms >= 110 && ms < 30_000, `${ms} ms`)
     t.equal(context.logged.length, 1)
   }
+  t.equal(silent.connections.length, 2)
+  await silent.deserted()
 })
 
 t.test('firstTokenTimeoutMs runs from the connecting on', async (t) => {
@@ -378,17 +380,19 @@ t.test('no timer of a running attempt keeps the process alive', async (t) => {
 // ---- abort ---------------------------------------------------------------------------------------------------------
 
 t.test('an abort while connecting ends the try at once', async (t) => {
-  const silent = await startTcp(t, () => {})
+  const asked = deferred()
+  const silent = await startSocket(t, undefined, () => { asked.resolve(); return '' })
   for (const baseUrl of [await startDeaf(t), silent.baseUrl]) {
     const context = createContext()
     const answer = ask(t, createAdapter(t, { baseUrl: baseUrl.replace('http:', 'ws:') }), HI, context)
-    await sleep(30)
+    await (baseUrl === silent.baseUrl ? asked.promise : sleep(30))
 
     const { reason, leftAt } = leave(context)
 
     t.equal((await answer).error, reason)
     t.ok(performance.now() - leftAt < SOON_MS)
   }
+  await silent.deserted()
 })
 
 t.test('an abort while an upstream refuses ends the try at once', async (t) => {
