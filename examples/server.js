@@ -2,8 +2,9 @@
 //
 //   node examples/server.js
 //   UPSTREAM_BASE_URL=https://api.example.com/v1 UPSTREAM_API_KEY=… node examples/server.js
+//   UPSTREAM_BASE_URL=wss://api.example.com/v1/ws/chat UPSTREAM_DIALECT=websocket UPSTREAM_API_KEY=… node examples/server.js
 //
-// Env: HOST (127.0.0.1), PORT (3000), UPSTREAM_BASE_URL, UPSTREAM_API_KEY, UPSTREAM_DIALECT (openai),
+// Env: HOST (127.0.0.1), PORT (3000), UPSTREAM_BASE_URL, UPSTREAM_API_KEY, UPSTREAM_DIALECT (openai, or websocket),
 // CORS_ORIGIN (comma-separated; unset: same origin only), LOG_LEVEL (info).
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
@@ -62,7 +63,8 @@ export async function build (env) {
 async function chooseUpstream (env) {
   const { UPSTREAM_BASE_URL: baseUrl, UPSTREAM_API_KEY: apiKey, UPSTREAM_DIALECT: dialect } = env
   if (baseUrl !== undefined && baseUrl !== '') {
-    const options = { baseUrl, apiKey, dialect: /** @type {'openai' | undefined} */ (dialect), defaultModel: 'gpt-4.1' }
+    const spoken = /** @type {'openai' | 'websocket' | undefined} */ (dialect === '' ? undefined : dialect)
+    const options = { baseUrl, apiKey, dialect: spoken, defaultModel: 'gpt-4.1' }
     return { options, close: async () => {} }
   }
   const embedded = await createUpstream()

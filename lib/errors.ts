@@ -188,7 +188,7 @@ export const UpstreamConnectionError: Define<[string]> =
 
 /** The upstream sent something that is not a chat stream. Argument: what came. */
 export const UpstreamContentError: Define<[string]> =
-  define('LLM_ERR_UPSTREAM_CONTENT', 'The upstream sent %s, expected an event stream of chat completion chunks', 502)
+  define('LLM_ERR_UPSTREAM_CONTENT', 'The upstream sent %s, expected a stream of chat completion chunks or frames', 502)
 
 /** One upstream frame is larger than `maxFrameBytes`. Argument: the limit. */
 export const UpstreamFrameTooLargeError: Define<[number]> =

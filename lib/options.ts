@@ -4,7 +4,7 @@ import type { FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyRequest } from 'fastify'
 import type { UpstreamAdapter } from '../types/adapter.ts'
 import type { StreamHooks } from '../types/hooks.ts'
-import type { ModelPrice, PluginOptions, RetryOptions, SocketOptions, StreamOptions, UpstreamOptions, WebSocketServerOptions } from '../types/options.ts'
+import type { ModelPrice, PluginOptions, RetryOptions, SocketOptions, StreamOptions, UpstreamOptions, WebSocketServerOptions, WebSocketUpstreamOptions } from '../types/options.ts'
 import type { DialectName } from '../types/dialect.ts'
 import { OptionError } from './errors.ts'
 
@@ -55,12 +55,23 @@ const SocketOptionsSchema = Type.Object({
   idleTimeoutMs: milliseconds(),
   maxLifetimeMs: milliseconds()
 })
+/** What an upstream may speak, and the addresses at which it does. */
+const dialects = {
+  openai: Type.RegExp(/^https?:\/\/\S+$/i, { secret: true, expected: 'an http(s) URL up to the version, "https://api.example.com/v1" say' }),
+  websocket: Type.RegExp(/^wss?:\/\/\S+$/i, { secret: true, expected: 'a ws(s) URL for dialect "websocket", "wss://api.example.com/v1/ws/chat" say' })
+}
+type Dialect = keyof typeof dialects
+
+/** Options that mean nothing but to one dialect. */
+const dialectsOwn = { dispatcher: 'openai', websocket: 'websocket' } as const
 
 const UpstreamOptionsSchema = Type.Object({
-  baseUrl: Type.RegExp(/^https?:\/\/\S+$/i, { secret: true, expected: 'an http(s) URL up to the version, "https://api.example.com/v1" say' }),
+  // Which address is right depends on the dialect.
+  baseUrl: Type.Any(),
   apiKey: Type.Union([Type.String(), Type.Function([], Type.Any())], { secret: true, expected: 'a string or a function that returns one' }),
   headers: Type.Record(Type.String(), Type.String(), { secret: true, expected: 'an object of header names and text values' }),
-  dialect: oneOf('openai'),
+  dialect: oneOf(...Object.keys(dialects)),
+  websocket: Type.Any(),
   connectTimeoutMs: milliseconds(),
   firstTokenTimeoutMs: milliseconds(),
   idleTimeoutMs: milliseconds(),
@@ -80,6 +91,11 @@ const RetryOptionsSchema = Type.Object({
   limit: count(0, 'tries'),
   baseDelayMs: count(0, 'milliseconds'),
   maxDelayMs: count(0, 'milliseconds')
+})
+
+const WebSocketUpstreamOptionsSchema = Type.Object({
+  frames: oneOf('completion', 'request'),
+  credentials: oneOf('header', 'query')
 })
 
 const LimitOptionsSchema = Type.Object({
@@ -157,6 +173,8 @@ export interface ResolvedLimits {
 export interface ResolvedUpstreamOptions extends Pick<UpstreamOptions, 'apiKey' | 'models' | 'defaultModel' | 'mapRequest' | 'dispatcher'> {
   baseUrl: string
   headers: Record<string, string>
+  dialect: Dialect
+  websocket: Required<{ [Name in keyof WebSocketUpstreamOptions]: NonNullable<WebSocketUpstreamOptions[Name]> }>
   connectTimeoutMs: number
   firstTokenTimeoutMs: number
   idleTimeoutMs: number
@@ -210,6 +228,8 @@ const websocketDefaults: WebSocketServerOptions = { maxPayload: 1024 * 1024, per
 
 const upstreamDefaults: Omit<ResolvedUpstreamOptions, 'baseUrl'> = {
   headers: {},
+  dialect: 'openai',
+  websocket: { frames: 'completion', credentials: 'header' },
   connectTimeoutMs: 10_000,
   firstTokenTimeoutMs: 120_000,
   idleTimeoutMs: 60_000,
@@ -265,17 +285,39 @@ function merge<T extends ResolvedStreamOptions> (base: T, options: SocketOptions
   return { ...base, ...Object.fromEntries(numbered), hooks }
 }
 
-/** Checks the options of one built-in adapter and fills in defaults. */
-export function resolveUpstreamOptions (options: UpstreamOptions, path: string): ResolvedUpstreamOptions {
+/**
+ * Checks the options of one built-in adapter and fills in defaults.
+ * @param path Where the options stand, for the error text: `upstream.` say.
+ * @param only The dialect of a maker that makes no other.
+ * @throws LLM_ERR_OPTION when one is missing, unknown or wrong, or belongs to another dialect.
+ */
+export function resolveUpstreamOptions (options: UpstreamOptions, path: string, only?: Dialect): ResolvedUpstreamOptions {
   checkOptions(UpstreamOptionsSchema, options, path)
-  if (!URL.canParse(options.baseUrl)) {
-    const came = options.baseUrl === undefined ? 'missing' : 'a wrong string'
-    throw new OptionError(`${path}baseUrl`, came, String(UpstreamOptionsSchema.properties.baseUrl.expected))
-  }
-  const { retry, dialect: _dialect, ...own } = options
+  const dialect = options.dialect ?? only ?? upstreamDefaults.dialect
+  checkDialect(dialect, options, path, only)
+  const { retry, websocket, ...own } = options
   const given = Object.entries(own).filter(([, value]) => value !== undefined)
   const numbered = given.map(([name, value]) => [name, value === false && name !== 'requestUsage' ? 0 : value])
-  return { ...upstreamDefaults, baseUrl: options.baseUrl, ...Object.fromEntries(numbered), retry: resolveRetry(retry, path) }
+  return {
+    ...upstreamDefaults,
+    baseUrl: options.baseUrl,
+    ...Object.fromEntries(numbered),
+    dialect,
+    websocket: mergeChecked(WebSocketUpstreamOptionsSchema, upstreamDefaults.websocket, websocket, `${path}websocket.`),
+    retry: resolveRetry(retry, path)
+  }
+}
+
+/** An option without effect is a mistake: a proxy's dispatcher that nobody asks, say. */
+function checkDialect (dialect: Dialect, options: UpstreamOptions, path: string, only: Dialect = dialect): void {
+  if (dialect !== only) throw new OptionError(`${path}dialect`, describe(dialect), `"${only}"`)
+  for (const [name, owner] of Object.entries(dialectsOwn)) {
+    if (owner === dialect || options[name as keyof typeof dialectsOwn] === undefined) continue
+    throw new OptionError(path + name, `given with dialect "${dialect}"`, `dialect "${owner}" beside it`)
+  }
+  checkOptions(Type.Object({ baseUrl: dialects[dialect] }), { baseUrl: options.baseUrl }, path)
+  if (URL.canParse(options.baseUrl)) return
+  throw new OptionError(`${path}baseUrl`, options.baseUrl === undefined ? 'missing' : 'a wrong string', String(dialects[dialect].expected))
 }
 
 /**
@@ -302,9 +344,14 @@ function resolveUpstream (upstream: UpstreamOptions | UpstreamAdapter, path: str
 function resolveRetry (retry: UpstreamOptions['retry'], path: string): ResolvedUpstreamOptions['retry'] {
   if (retry === undefined) return upstreamDefaults.retry
   if (typeof retry !== 'object') return { ...upstreamDefaults.retry, limit: Number(retry) }
-  checkOptions(RetryOptionsSchema, retry, `${path}retry.`)
-  const given = Object.entries(retry).filter(([, value]) => value !== undefined)
-  return { ...upstreamDefaults.retry, ...Object.fromEntries(given) }
+  return mergeChecked(RetryOptionsSchema, upstreamDefaults.retry, retry, `${path}retry.`)
+}
+
+/** Lays the options of an object inside the options over their defaults. */
+function mergeChecked<T extends object> (schema: TObject, defaults: T, options: object | undefined, path: string): T {
+  if (options === undefined) return defaults
+  checkOptions(schema, options, path)
+  return { ...defaults, ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) }
 }
 
 function resolveCors (cors: PluginOptions['cors']): FastifyCorsOptions | undefined {

@@ -34,7 +34,7 @@ const table: Array<[keyof typeof errors, unknown[], string, number, string]> = [
   ['UpstreamRateLimitError', [], 'UPSTREAM_RATE_LIMIT', 429, 'The upstream\'s rate limit is reached; try again later'],
   ['UpstreamStatusError', [503], 'UPSTREAM_STATUS', 502, 'The upstream answered with status 503'],
   ['UpstreamConnectionError', ['ECONNRESET'], 'UPSTREAM_CONNECTION', 502, 'The connection to the upstream failed (ECONNRESET)'],
-  ['UpstreamContentError', ['html'], 'UPSTREAM_CONTENT', 502, 'The upstream sent html, expected an event stream of chat completion chunks'],
+  ['UpstreamContentError', ['html'], 'UPSTREAM_CONTENT', 502, 'The upstream sent html, expected a stream of chat completion chunks or frames'],
   ['UpstreamFrameTooLargeError', [5], 'UPSTREAM_FRAME_TOO_LARGE', 502, 'The upstream sent a frame over the limit of 5 bytes (upstream option "maxFrameBytes")'],
   ['UpstreamTruncatedError', [], 'UPSTREAM_TRUNCATED', 502, 'The upstream ended before the answer was complete'],
   ['UpstreamFailedError', [], 'UPSTREAM_FAILED', 502, 'The upstream reported an error'],

@@ -64,6 +64,8 @@ t.test('every option has its documented default', async (t) => {
     upstream: [{
       baseUrl,
       headers: {},
+      dialect: 'openai',
+      websocket: { frames: 'completion', credentials: 'header' },
       connectTimeoutMs: 10_000,
       firstTokenTimeoutMs: 120_000,
       idleTimeoutMs: 60_000,
@@ -277,7 +279,9 @@ t.test('a wrong upstream option is named', async (t) => {
     ['baseUrl', 'https://[', 'a wrong string', anHttpUrl],
     ['apiKey', 5, 'a wrong number', key],
     ['headers', { 'x-a': 1 }, 'a wrong object', headers],
-    ['dialect', 'anthropic', '"anthropic" (string)', '"openai"'],
+    ['baseUrl', 5, 'a wrong number', anHttpUrl],
+    ['baseUrl', 'wss://api.example.com/v1', 'a wrong string', anHttpUrl],
+    ['dialect', 'anthropic', '"anthropic" (string)', '"openai" or "websocket"'],
     ['connectTimeoutMs', '1', '"1" (string)', milliseconds],
     ['firstTokenTimeoutMs', -1, '-1', milliseconds],
     ['idleTimeoutMs', 0.5, '0.5', milliseconds],
@@ -322,7 +326,7 @@ t.test('an error never prints a secret', async (t) => {
 t.test('an unknown option is named, with those that exist', async (t) => {
   const ofStream = 'format, heartbeatMs, commit, commitAfterMs, stallTimeoutMs, maxDurationMs, maxEventBytes, onDisconnect, drainMs, exposeErrors, ' +
     'includeUsage, highWaterMarkBytes, done, onStreamStart, onStreamEvent, onStreamAbort, onStreamError, onStreamEnd'
-  const ofUpstream = 'baseUrl, apiKey, headers, dialect, connectTimeoutMs, firstTokenTimeoutMs, idleTimeoutMs, totalTimeoutMs, maxFrameBytes, retry, ' +
+  const ofUpstream = 'baseUrl, apiKey, headers, dialect, websocket, connectTimeoutMs, firstTokenTimeoutMs, idleTimeoutMs, totalTimeoutMs, maxFrameBytes, retry, ' +
     'models, defaultModel, mapRequest, requestUsage, dispatcher'
 
   for (const name of ['heartbeat', 'hooks', 'constructor', 'toString', '__proto__']) {
@@ -365,10 +369,44 @@ t.test('upstream options pass as they are given', async (t) => {
     connectTimeoutMs: undefined,
     dialect: 'openai'
   }
-  const { dialect: _dialect, ...kept } = own
 
-  t.match(resolveUpstreamOptions(own as never, ''), { ...kept, connectTimeoutMs: 10_000 })
-  t.notOk('dialect' in resolveUpstreamOptions(own as never, ''))
+  t.match(resolveUpstreamOptions(own as never, ''), { ...own, connectTimeoutMs: 10_000 })
+})
+
+t.test('each dialect has addresses and options of its own', async (t) => {
+  const aSocketUrl = 'a ws(s) URL for dialect "websocket", "wss://api.example.com/v1/ws/chat" say'
+  const dialect = 'websocket'
+  const socketUrl = 'wss://api.example.com/v1/ws/chat'
+  const dispatcher = { dispatch () {} }
+
+  t.match(upstreamOf({ dialect, baseUrl: socketUrl, websocket: { frames: 'request', credentials: undefined } }), {
+    dialect, baseUrl: socketUrl, websocket: { frames: 'request', credentials: 'header' }, idleTimeoutMs: 60_000
+  })
+  t.match(upstreamOf({ dialect: undefined }), { dialect: 'openai' })
+  t.match(upstreamOf({ dialect, baseUrl: 'WS://localhost:9' }), { dialect })
+  for (const wrong of ['https://api.example.com/v1', 'wss://a b', 'wss://[', 'x']) {
+    throwsOption(t, () => upstreamOf({ dialect, baseUrl: wrong }), 'upstream.baseUrl', 'a wrong string', aSocketUrl)
+  }
+  throwsOption(t, () => upstreamOf({ dialect, baseUrl: undefined }), 'upstream.baseUrl', 'missing', aSocketUrl)
+  throwsOption(t, () => upstreamOf({ dialect, baseUrl: socketUrl, dispatcher }), 'upstream.dispatcher', 'given with dialect "websocket"', 'dialect "openai" beside it')
+  throwsOption(t, () => upstreamOf({ websocket: {} }), 'upstream.websocket', 'given with dialect "openai"', 'dialect "websocket" beside it')
+})
+
+t.test('a wrong option of dialect websocket is named', async (t) => {
+  const socket = (websocket: unknown) => () => upstreamOf({ dialect: 'websocket', baseUrl: 'wss://x', websocket })
+
+  throwsOption(t, socket(null), 'upstream.websocket', 'null', 'an object')
+  throwsOption(t, socket({ frames: 'x' }), 'upstream.websocket.frames', '"x" (string)', '"completion" or "request"')
+  throwsOption(t, socket({ credentials: true }), 'upstream.websocket.credentials', 'true', '"header" or "query"')
+  throwsOption(t, socket({ key: 'x' }), 'upstream.websocket.key', 'unknown', 'one of frames, credentials')
+})
+
+t.test('resolveUpstreamOptions() for one dialect refuses the other', async (t) => {
+  const socket = { baseUrl: 'wss://x', dialect: 'websocket' } as const
+
+  t.match(resolveUpstreamOptions({ baseUrl: 'wss://x' }, '', 'websocket'), { dialect: 'websocket' })
+  t.match(resolveUpstreamOptions(socket, '', 'websocket'), { dialect: 'websocket' })
+  throwsOption(t, () => resolveUpstreamOptions(socket, '', 'openai'), 'dialect', '"websocket" (string)', '"openai"')
 })
 
 t.test('retry is a number of tries, false, or an object with some of its fields', async (t) => {

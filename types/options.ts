@@ -148,9 +148,28 @@ export interface RetryOptions {
   maxDelayMs?: number | undefined
 }
 
-/** Options of the built-in HTTP adapter (SPEC 8). Of numbers, `0` or `false` switches off. */
+/** How an upstream over WebSocket is spoken to (dialect `websocket`). Answers in either shape are understood. */
+export interface WebSocketUpstreamOptions {
+  /**
+   * Shape of the request. `completion`: `{"type":"chat.completion","messages":…}`, the model in the address too
+   * (`?model=`). `request`: `{"type":"chat.request","model":…,"messages":…}`.
+   * @default 'completion'
+   */
+  frames?: 'completion' | 'request' | undefined
+  /**
+   * Where the key goes: the header `authorization: Bearer …`, or the address (`?api_key=`), which proxies and the
+   * upstream's own server may log.
+   * @default 'header'
+   */
+  credentials?: 'header' | 'query' | undefined
+}
+
+/** Options of the built-in adapters (SPEC 8). Of numbers, `0` or `false` switches off. */
 export interface UpstreamOptions {
-  /** Address up to the version: `https://api.example.com/v1`; a query (`?api-version=…`) is kept. */
+  /**
+   * Address up to the version: `https://api.example.com/v1`; with dialect `websocket` that of the chat:
+   * `wss://api.example.com/v1/ws/chat`. A query (`?api-version=…`) is kept.
+   */
   baseUrl: string
   /**
    * Sent as `authorization: Bearer …`: a string, or a function of the chat request and the adapter context that
@@ -160,13 +179,19 @@ export interface UpstreamOptions {
   /** More request headers; values of those that look like credentials are taken out of error texts like the key. */
   headers?: Record<string, string> | undefined
   /**
-   * What the upstream speaks.
+   * What the upstream speaks. `openai`: Chat Completions over HTTP. `websocket`: a chat a connection, of one choice
+   * (`n` over 1 is refused with 400), in JSON frames over `ws://` or `wss://`.
    * @default 'openai'
    */
-  dialect?: 'openai' | undefined
+  dialect?: 'openai' | 'websocket' | undefined
   /**
-   * Longest time to connect, in milliseconds; undici looks about twice a second. Has no effect with a `dispatcher` of
-   * yours.
+   * How dialect `websocket` is spoken; refused with another.
+   * @default { frames: 'completion', credentials: 'header' }
+   */
+  websocket?: WebSocketUpstreamOptions | undefined
+  /**
+   * Longest time to connect, in milliseconds; over WebSocket the handshake counts, over HTTP undici looks about twice a
+   * second. Has no effect with a `dispatcher` of yours.
    * @default 10_000
    */
   connectTimeoutMs?: number | false | undefined
@@ -176,7 +201,7 @@ export interface UpstreamOptions {
    */
   firstTokenTimeoutMs?: number | false | undefined
   /**
-   * Longest silence of the upstream after its headers, in milliseconds; any byte counts, comments too. Does not run
+   * Longest silence of the upstream after its headers, in milliseconds; any byte counts, comments and pings too. Does not run
    * while the client is behind.
    * @default 60_000
    */
@@ -208,7 +233,10 @@ export interface UpstreamOptions {
    * @default true
    */
   requestUsage?: boolean | undefined
-  /** An undici dispatcher of yours (proxy agent, mock); you close it. Without it the adapter owns a pool. */
+  /**
+   * An undici dispatcher of yours (proxy agent, mock); you close it. Without it the adapter owns a pool. Refused with
+   * dialect `websocket`, which does not go through undici.
+   */
   dispatcher?: Dispatcher | undefined
 }
 

@@ -1,17 +1,15 @@
 import type { Readable } from 'node:stream'
-import type { FastifyError } from '@fastify/error'
 import { request as undiciRequest, type Dispatcher } from 'undici'
 import type { Batch, Frame } from '../../types/batch.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
 import {
-  UpstreamConnectTimeoutError, UpstreamConnectionError, UpstreamContentError, UpstreamFirstTokenTimeoutError,
-  UpstreamIdleTimeoutError, UpstreamTruncatedError, isLlmError, withDetails, type LlmError
+  UpstreamConnectTimeoutError, UpstreamConnectionError, UpstreamContentError, UpstreamTruncatedError, isLlmError, withDetails, type LlmError
 } from '../errors.ts'
-import { IdleTimer } from '../timers.ts'
 import { EventStreamParser } from '../event-stream/parser.ts'
+import { AttemptLimits, retryable } from './attempt-limits.ts'
+import { mayHold } from './may-hold.ts'
 import { ChatDecoder } from './openai/decode-chunk.ts'
 import { decodeCompletion } from './openai/decode-completion.ts'
-import { LinkedAbort } from './linked-abort.ts'
 import { checkResponse, decodedBody, readText } from './response.ts'
 
 /** One HTTP request to make. */
@@ -28,15 +26,9 @@ export interface AttemptRequest {
   readonly dispatcher: Dispatcher
   /** Takes our secrets out of whatever the upstream says. */
   readonly redact: (text: string) => string
-  /** Takes the caller's words out of an upstream's error text. */
-  readonly hidePrompts: (text: string) => string
   /** Aborts when nobody wants the answer any more. */
   readonly signal: AbortSignal
 }
-
-/** Frames that are held back while the answer has not begun: role chunks, annotations. More are an answer of a kind. */
-const MAX_HELD_FRAMES = 100
-const MAX_HELD_CHARACTERS = 1024 * 1024
 
 /** After the answer's end the connection gets so long to end too, to be used again; then it is closed. */
 const REUSE_WAIT_MS = 100
@@ -61,7 +53,7 @@ export async function * attempt (request: AttemptRequest): AsyncGenerator<Batch,
     yield * kind === 'json' ? decodeJson(response, request, limits) : decodeStream(decodedBody(response), decoder, request, limits)
     isWhole = decoder.done
   } catch (error) {
-    throw withoutPrompts(limits.reasonFor(error), request)
+    throw limits.reasonFor(error, connectionError)
   } finally {
     limits.release()
     if (body !== undefined) closeBody(body, isWhole, () => limits.cut())
@@ -95,7 +87,7 @@ async function * decodeStream (body: Readable, decoder: ChatDecoder, { options }
   let held: Frame[] = []
   for await (const frames of decodeChunks(body, parser, decoder, limits)) {
     held.push(...frames)
-    if (held.length === 0 || (!decoder.answered && mayHold(held))) continue
+    if (held.length === 0 || (!decoder.answered && mayHold(held.length, charactersOf(held)))) continue
     limits.answered()
     const batch = { frames: held }
     held = []
@@ -106,9 +98,8 @@ async function * decodeStream (body: Readable, decoder: ChatDecoder, { options }
   yield { frames: [...held, ...decoder.end(parser.end())] }
 }
 
-function mayHold (frames: readonly Frame[]): boolean {
-  const characters = frames.reduce((sum, { chunk }) => sum + (chunk?.text.length ?? 0), 0)
-  return frames.length < MAX_HELD_FRAMES && characters < MAX_HELD_CHARACTERS
+function charactersOf (frames: readonly Frame[]): number {
+  return frames.reduce((sum, { chunk }) => sum + (chunk?.text.length ?? 0), 0)
 }
 
 /** The frames of each network chunk. */
@@ -159,82 +150,7 @@ function closeBody (body: Readable, whole: boolean, cut: () => void): void {
   body.once('close', () => clearTimeout(timer)).resume()
 }
 
-/** The timers of one attempt, and the signal that they and the stream share. */
-class AttemptLimits {
-  readonly #abort: LinkedAbort
-  readonly #firstToken: NodeJS.Timeout | undefined
-  readonly #idle: IdleTimer
-
-  constructor ({ signal, options }: AttemptRequest) {
-    this.#abort = new LinkedAbort(signal)
-    this.#firstToken = this.#abort.abortAfter(options.firstTokenTimeoutMs, () => retryable(new UpstreamFirstTokenTimeoutError()))
-    this.#idle = new IdleTimer(options.idleTimeoutMs, () => this.#abort.abort(retryable(new UpstreamIdleTimeoutError())))
-  }
-
-  get signal (): AbortSignal {
-    return this.#abort.signal
-  }
-
-  /** Whether nobody wants the answer any more. */
-  get unwanted (): boolean {
-    return this.#abort.sourceAborted
-  }
-
-  /** Whether the stream or a timer ended the attempt. */
-  get ended (): boolean {
-    return this.signal.aborted
-  }
-
-  /** Waits for a promise, but not beyond the end of the attempt. */
-  guard<T> (promise: Promise<T>): Promise<T> {
-    return this.#abort.guard(promise)
-  }
-
-  /** Closes the connection: undici does so for a signal, and the agent sees that nobody waits for another. */
-  cut (): void {
-    this.#abort.abort(new UpstreamConnectionError('cut'))
-  }
-
-  answered (): void {
-    clearTimeout(this.#firstToken)
-  }
-
-  watchIdle (): void {
-    this.#idle.start()
-  }
-
-  touchIdle (): void {
-    this.#idle.touch()
-  }
-
-  pauseIdle (): void {
-    this.#idle.pause()
-  }
-
-  release (): void {
-    clearTimeout(this.#firstToken)
-    this.#idle.stop()
-    this.#abort.release()
-  }
-
-  /** What an error of undici really is: our own timer, the stream's end, or the connection. */
-  reasonFor (error: unknown): unknown {
-    if (this.ended) return this.signal.reason
-    return isLlmError(error) ? error : connectionError(error)
-  }
-}
-
-function retryable (error: FastifyError): LlmError {
-  return withDetails(error, { retryable: true })
-}
-
-/** Error texts of upstreams quote prompts, and errors are logged. */
-function withoutPrompts (error: unknown, { hidePrompts }: AttemptRequest): unknown {
-  if (isLlmError(error) && error.upstreamMessage !== undefined) error.upstreamMessage = hidePrompts(error.upstreamMessage)
-  return error
-}
-
-function connectionError (error: unknown): Error {
+function connectionError (error: unknown): LlmError {
   const code = String((error as { code?: unknown } | null)?.code ?? 'unknown')
   if (code === 'UND_ERR_CONNECT_TIMEOUT') return retryable(new UpstreamConnectTimeoutError({ cause: error }))
   return retryable(new UpstreamConnectionError(code, { cause: error }))

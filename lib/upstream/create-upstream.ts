@@ -5,10 +5,13 @@ import type { StreamEvent } from '../schemas/stream-event.ts'
 import type { ResolvedPluginOptions } from '../options.ts'
 import { httpAdapter } from './http-adapter.ts'
 import { isWorthFailover } from './retry.ts'
+import { webSocketAdapter } from './websocket/adapter.ts'
+
+const makers = { openai: httpAdapter, websocket: webSocketAdapter }
 
 /** Makes one adapter of the `upstream` option: a single one, or a list that is tried in order. */
 export function createUpstream (upstreams: ResolvedPluginOptions['upstream']): UpstreamAdapter {
-  const adapters = upstreams.map((upstream) => typeof upstream === 'function' ? upstream : httpAdapter(upstream))
+  const adapters = upstreams.map((upstream) => typeof upstream === 'function' ? upstream : makers[upstream.dialect](upstream))
   const [only] = adapters
   // No layer between: ending the stream reaches the adapter's own iterator, whatever it waits for.
   if (only !== undefined && adapters.length === 1) return only

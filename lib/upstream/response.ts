@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate, constants } from 'node:zlib'
-import type { Dispatcher } from 'undici'
-import { UpstreamContentError, UpstreamFrameTooLargeError, withDetails } from '../errors.ts'
+import { UpstreamContentError, UpstreamFrameTooLargeError, withDetails, type LlmError } from '../errors.ts'
 import { errorFromResponse } from './openai/upstream-error.ts'
 import { retryAfterMs } from './retry-after.ts'
 
@@ -13,6 +12,13 @@ const MAX_EXCERPT_BYTES = 4 * 1024
 
 /** What an upstream answered: how its body is to be read. */
 export type ResponseKind = 'event-stream' | 'json'
+
+/** An HTTP response whose body is not read yet, of undici or of Node. */
+export interface HttpResponse {
+  readonly statusCode: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body: Readable
+}
 
 /** Options of {@link checkResponse}. */
 export interface CheckResponseOptions {
@@ -35,12 +41,9 @@ export interface ReadTextOptions {
  * Looks at status and media type before a byte of the body is parsed.
  * @throws The upstream's status as an error (SPEC 8), LLM_ERR_UPSTREAM_CONTENT for a body that cannot be an answer.
  */
-export async function checkResponse (response: Dispatcher.ResponseData, { redact, onChunk }: CheckResponseOptions): Promise<ResponseKind> {
+export async function checkResponse (response: HttpResponse, { redact, onChunk }: CheckResponseOptions): Promise<ResponseKind> {
   const { statusCode, headers } = response
-  if (statusCode < 200 || statusCode > 299) {
-    const text = await readText(decodedBody(response), { maxBytes: MAX_ERROR_BODY_BYTES, whenLarger: 'cut', onChunk })
-    throw errorFromResponse(statusCode, text, { redact, retryAfterMs: retryAfterMs(headers, Date.now()) })
-  }
+  if (statusCode < 200 || statusCode > 299) throw await readError(response, { redact, onChunk })
   const essence = mediaType(headers['content-type'])
   if (essence === 'text/event-stream' || essence === '') return 'event-stream'
   if (essence === 'application/json') return 'json'
@@ -49,8 +52,15 @@ export async function checkResponse (response: Dispatcher.ResponseData, { redact
   throw withDetails(new UpstreamContentError(`content of type ${type}`), { upstreamMessage: redact(excerpt).slice(0, MAX_EXCERPT) })
 }
 
+/** Reads the error that a response is by its status alone (SPEC 8). */
+export async function readError (response: HttpResponse, { redact, onChunk }: CheckResponseOptions): Promise<LlmError> {
+  const { statusCode, headers } = response
+  const text = await readText(decodedBody(response), { maxBytes: MAX_ERROR_BODY_BYTES, whenLarger: 'cut', onChunk })
+  return errorFromResponse(statusCode, text, { redact, retryAfterMs: retryAfterMs(headers, Date.now()) })
+}
+
 /** The body without its content coding: some proxies compress event streams although we ask for none. */
-export function decodedBody ({ body, headers }: Dispatcher.ResponseData): Readable {
+export function decodedBody ({ body, headers }: Pick<HttpResponse, 'body' | 'headers'>): Readable {
   const decoder = createDecoder(String(headers['content-encoding'] ?? '').trim().toLowerCase())
   if (decoder === undefined) return body
   // Who reads it learns of its errors. When nobody does any more, they would end the process.

@@ -52,6 +52,7 @@ const optionTables = [
   { contract: 'PluginOptions', heading: 'Plugin', column: 'Option', known: knownNames(register({ nope: 1 })).filter((name) => !streamNames.includes(name)), defaults: { shutdownGraceMs: resolved.shutdownGraceMs, websocket: resolved.websocket } },
   { contract: 'UpstreamOptions', heading: 'Upstream', column: 'Option', known: knownNames(register({ upstream: { baseUrl, nope: 1 } })), defaults: { ...upstream, baseUrl: undefined } },
   { contract: 'RetryOptions', heading: 'Upstream', column: 'Option of `retry`', known: knownNames(register({ upstream: { baseUrl, retry: { nope: 1 } } })), defaults: upstream.retry },
+  { contract: 'WebSocketUpstreamOptions', heading: 'Upstream', column: 'Option of `websocket`', known: knownNames(register({ upstream: { baseUrl: 'wss://x', dialect: 'websocket', websocket: { nope: 1 } } })), defaults: upstream.websocket },
   { contract: 'LimitOptions', heading: 'Limits', column: 'Option of `limits`', known: knownNames(register({ limits: { nope: 1 } })), defaults: { ...resolved.limits, key: undefined } }
 ]
 

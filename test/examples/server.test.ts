@@ -4,6 +4,7 @@ import { createUpstream } from '../../lib/testing/index.ts'
 import { OpenAiErrorBody } from '../../lib/schemas/error-body.ts'
 import { StreamEvent } from '../../lib/schemas/stream-event.ts'
 import { valuesOf } from '../helper.ts'
+import { HELLO, send, startSocket } from '../upstream/websocket/helper.ts'
 import { TextReader, post, startProgram } from '../program.ts'
 
 // Every server is a process of its own.
@@ -197,6 +198,21 @@ t.test('CORS_ORIGIN lets the origins in that it names, and no others', async (t)
   t.equal(await allowed(one, 'https://evil.example'), null)
   t.equal(await allowed(any, 'https://evil.example'), '*')
   t.equal(await allowed(address, 'https://a.example'), null)
+})
+
+t.test('the reference server asks an upstream over WebSocket', async (t) => {
+  const upstream = await startSocket(t, (chat) => send(chat, ...HELLO))
+  const server = start(t, { UPSTREAM_BASE_URL: upstream.baseUrl, UPSTREAM_DIALECT: 'websocket', UPSTREAM_API_KEY: 'sk-test' })
+
+  const response = await post(`${await server.address}/v1/chat/completions`, { stream: true, messages })
+  const values = valuesOf(await response.text())
+
+  t.equal(contentOf(values), 'Hello')
+  t.equal(values.at(-1), '[DONE]')
+  const { frame, request } = await upstream.chat()
+  t.match(frame, { type: 'chat.completion', model: 'gpt-4.1', messages })
+  t.equal(request.headers.authorization, 'Bearer sk-test')
+  t.equal(request.url, '/v1/ws/chat?model=gpt-4.1')
 })
 
 t.test('the reference server says what is wrong with its environment, and ends', async (t) => {

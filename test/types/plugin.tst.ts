@@ -1,7 +1,7 @@
 import Fastify from 'fastify'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { describe, expect, test } from 'tstyche'
-import llmStream, { ChatRequest } from '../../lib/index.ts'
+import llmStream, { ChatRequest, createWebSocketAdapter } from '../../lib/index.ts'
 import type { Chat, ClientFrame, Llm, ReadyFrame, PluginOptions, StreamEvent, StreamOptions, StreamSummary } from '../../lib/index.ts'
 
 const app = Fastify()
@@ -13,6 +13,13 @@ describe('app.register(llmStream)', () => {
     expect<PluginOptions>().type.toBeAssignableFrom<{ upstream: { baseUrl: string } }>()
     expect<PluginOptions>().type.not.toBeAssignableFrom<{ upstream: { apiKey: string } }>()
     expect<PluginOptions>().type.not.toBeAssignableFrom<{ heartbeatMs: number }>()
+  })
+
+  test('accepts an upstream over WebSocket', () => {
+    app.register(llmStream, { upstream: { baseUrl: 'wss://api.example.com/chat', dialect: 'websocket', websocket: { frames: 'request', credentials: 'query' } } })
+
+    expect(createWebSocketAdapter({ baseUrl: 'wss://api.example.com/chat' })).type.toBeAssignableTo<PluginOptions['upstream']>()
+    expect<PluginOptions>().type.not.toBeAssignableFrom<{ upstream: { baseUrl: string, dialect: 'morse' } }>()
   })
 })
 

@@ -781,7 +781,6 @@ t.test('attempt() asks once and takes secrets out of the answer', async (t) => {
     options: resolveUpstreamOptions({ baseUrl: upstream.baseUrl }, ''),
     dispatcher,
     redact: (text) => text.replaceAll('secret', '*'),
-    hidePrompts: (text) => text,
     signal
   }))
 

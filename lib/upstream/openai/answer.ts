@@ -180,6 +180,7 @@ function readIndex (value: unknown): number | undefined {
   return Number.isSafeInteger(value) && (value as number) >= 0 ? value as number : undefined
 }
 
-function createRandomId (prefix: string): string {
+/** Makes an id of 24 random hex digits behind a prefix. */
+export function createRandomId (prefix: string): string {
   return prefix + randomBytes(12).toString('hex')
 }

@@ -38,8 +38,11 @@ export function findError (json: unknown): unknown {
   return named === undefined && json.choices === undefined ? nakedError(json) : named
 }
 
-/** `null`, `false` and, beside choices, `{}` are said by servers that have nothing to say. */
-function namedError (error: unknown): unknown {
+/**
+ * Reads a field `error`: `null`, `false` and, beside an answer, `{}` are said by servers that have nothing to say.
+ * @returns The error object or text, `undefined` when there is none.
+ */
+export function namedError (error: unknown): unknown {
   if (isObject(error)) return Object.keys(error).length > 0 ? error : undefined
   return isText(error) ? error : undefined
 }

@@ -1,0 +1,117 @@
+import type { AdapterContext } from '../../types/adapter.ts'
+import type { Batch } from '../../types/batch.ts'
+import type { ChatRequest } from '../schemas/chat-request.ts'
+import { ModelNotFoundError, UpstreamTotalTimeoutError, isLlmError } from '../errors.ts'
+import type { ResolvedUpstreamOptions } from '../options.ts'
+import { hidePrompts } from './hide-prompts.ts'
+import { LinkedAbort } from './linked-abort.ts'
+import { encodeRequest } from './openai/encode-request.ts'
+import { createRedact } from './redact.ts'
+import { retryDelayMs, waitBeforeRetry } from './retry.ts'
+
+/** What an upstream is asked, before a transport puts it in its own form. */
+export interface PreparedRequest {
+  /** Fields of a Chat Completions request. */
+  readonly body: Readonly<Record<string, unknown>>
+  /** `undefined` when nothing is to be sent as a key. */
+  readonly apiKey: string | undefined
+  /** Model that is asked for, `''` when none is: for upstreams that do not name theirs. */
+  readonly model: string
+  /** Choices that are asked for: the answer is whole when each has finished. */
+  readonly choices: number
+  /** Takes our secrets out of whatever the upstream says. */
+  readonly redact: (text: string) => string
+  /** Aborts when nobody wants the answer any more. */
+  readonly signal: AbortSignal
+}
+
+/**
+ * How a transport asks: given a request, it makes a function that asks once. That yields nothing before the answer
+ * begins; until then a failure may be retried.
+ */
+export type Transport = (request: PreparedRequest) => () => AsyncIterable<Batch>
+
+/**
+ * Asks an upstream, whatever transport it speaks: looks up the key, tries again before the first token, and bounds all
+ * tries by `totalTimeoutMs`.
+ */
+export async function * ask (
+  request: ChatRequest, context: AdapterContext, options: ResolvedUpstreamOptions, transport: Transport
+): AsyncGenerator<Batch, void, undefined> {
+  checkModel(request.model, options.models)
+  const total = new LinkedAbort(context.signal)
+  const timer = total.abortAfter(options.totalTimeoutMs, () => new UpstreamTotalTimeoutError())
+  try {
+    const asked = { ...context, signal: total.signal }
+    // A host's function may hang, whatever it does with the signal.
+    const mapped = await total.guard(mapRequest(request, options))
+    const apiKey = await total.guard(readKey(mapped, asked, options))
+    const askOnce = transport(prepare(mapped, apiKey, asked, options))
+    yield * tryUntilAnswered(askOnce, mapped, asked, options)
+  } finally {
+    clearTimeout(timer)
+    total.release()
+  }
+}
+
+/** Asks again after a failure that came before the answer began; a later one is final. */
+async function * tryUntilAnswered (
+  askOnce: () => AsyncIterable<Batch>, request: ChatRequest, { log, signal }: AdapterContext, { retry }: ResolvedUpstreamOptions
+): AsyncGenerator<Batch, void, undefined> {
+  let isWhole = false
+  for (let tries = 1; !isWhole; tries++) {
+    let answered = false
+    try {
+      for await (const batch of askOnce()) {
+        answered = true
+        yield batch
+      }
+      isWhole = true
+    } catch (error) {
+      withoutPrompts(error, request)
+      const delayMs = answered || signal.aborted ? undefined : retryDelayMs(error, tries, retry)
+      if (delayMs === undefined) throw error
+      log.warn({ err: error, tries, delayMs }, 'the upstream failed before the first token, trying again')
+      await waitBeforeRetry(delayMs, signal)
+    }
+  }
+}
+
+function checkModel (model: string | undefined, models: readonly string[] | undefined): void {
+  if (model === undefined || models === undefined || models.includes(model)) return
+  throw new ModelNotFoundError(model.slice(0, 100))
+}
+
+async function mapRequest (request: ChatRequest, options: ResolvedUpstreamOptions): Promise<ChatRequest> {
+  return options.mapRequest === undefined ? request : await options.mapRequest(structuredClone(request))
+}
+
+/** A key that is read from a file ends with a line break, which no header may have. */
+async function readKey (request: ChatRequest, context: AdapterContext, { apiKey }: ResolvedUpstreamOptions): Promise<string | undefined> {
+  const key = typeof apiKey === 'function' ? await apiKey(request, context) : apiKey
+  return key?.trim() || undefined
+}
+
+function prepare (
+  request: ChatRequest, apiKey: string | undefined, { signal }: AdapterContext, options: ResolvedUpstreamOptions
+): PreparedRequest {
+  const body = encodeRequest(request, options)
+  return {
+    body,
+    apiKey,
+    model: String(body.model ?? ''),
+    choices: request.n ?? 1,
+    redact: createRedact(apiKey, { ...options.headers, ...queryOf(options.baseUrl) }),
+    signal
+  }
+}
+
+/** Some upstreams want their key in the address, and a host may have put it there. */
+function queryOf (baseUrl: string): Record<string, string> {
+  return Object.fromEntries(new URL(baseUrl).searchParams)
+}
+
+/** Error texts of upstreams quote prompts, and errors are logged. */
+function withoutPrompts (error: unknown, request: ChatRequest): void {
+  if (isLlmError(error) && error.upstreamMessage !== undefined) error.upstreamMessage = hidePrompts(error.upstreamMessage, request)
+}
