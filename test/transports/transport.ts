@@ -305,6 +305,7 @@ export class ChatSocket {
     this.#open.catch(() => {})
     this.socket.on('error', () => {})
     this.socket.on('message', (data) => this.#take(String(data)))
+    this.socket.on('pong', (id) => this.#chats.get(String(id))?.finish())
     this.closed = new Promise((resolve) => { this.socket.on('close', resolve) })
     this.closed.then(() => { for (const chat of this.#chats.values()) chat.finish() })
     t.teardown(() => this.socket.terminate())
@@ -344,7 +345,6 @@ export class ChatSocket {
   #take (text: string): void {
     const frame = JSON.parse(text) as ServerFrame
     if (frame.type === 'heartbeat') for (const { received } of this.#chats.values()) received.heartbeats++
-    if (frame.type === 'pong') this.#chats.get(String(frame.ts))?.finish()
     const chat = frame.id === undefined ? undefined : this.#chats.get(frame.id)
     if (chat === undefined) this.control.push(frame)
     else chat.take(text, frame)
@@ -373,7 +373,7 @@ class SocketChat implements ChatClient {
     const own = completionId ?? toolCallId
     this.received.add({ ...(event as unknown as { seq: number }), ...(own === undefined ? {} : { id: own }) })
     // What the server said before it answers a ping has come when the answer has.
-    if (isTerminal(frame as unknown as StreamEvent) && this.#owner.socket.readyState === WebSocket.OPEN) this.#owner.send({ type: 'ping', ts: this.#id })
+    if (isTerminal(frame as unknown as StreamEvent) && this.#owner.socket.readyState === WebSocket.OPEN) this.#owner.socket.ping(this.#id)
   }
 
   finish (): void {
