@@ -238,8 +238,9 @@ t.test('goaway lets running chats finish, and comes before the close', async (t)
   t.same(summaries.map(({ reason }) => reason), ['complete', 'complete'])
 })
 
-t.test('a chat of which the end waits to be read is still free to be stopped, and its id is another\'s', async (t) => {
+t.test('a chat that is stopped while its end waits to be read leaves its id to the next', async (t) => {
   const ids: string[] = []
+  const said = deferred()
   const text = 'x'.repeat(256 * 1024)
   const { app, socket, summaries } = await connect(t, {
     highWaterMarkBytes: 128 * 1024 * 1024,
@@ -250,24 +251,25 @@ t.test('a chat of which the end waits to be read is still free to be stopped, an
         await untilAborted(signal)
       }
       for (let index = 0; index < 64; index++) yield textDelta(text)
+      said.resolve()
     }
   })
   socket.socket.pause()
   const first = socket.chat('c1', { request: { model: 'first', prompt: 'Hi' } })
-  await until('the first to have said all', () => socket.socket.readyState === 1 && ids.length === 1, PATIENCE_MS)
-  await sleep(150)
-  // The frame goes out, although its sender does not read.
+  await soon('the first to have said all', said.promise, PATIENCE_MS)
+  await turn()
+  // Its terminal frame is on the way, so the id is free.
   socket.send({ type: 'chat', id: 'c1', model: 'second', prompt: 'Hi' })
   await until('the second chat', () => ids.length === 2, PATIENCE_MS)
   app.llm.streams.stop(String(ids[0]))
-  await sleep(50)
+  await turn()
 
   socket.send({ type: 'cancel', id: 'c1' })
-  await until('the second to be stopped', () => first.received.events.length >= 0 && app.llm.streams.get(String(ids[1])) !== undefined)
+  await sleep(20)
   socket.socket.resume()
-  await until('both summaries', () => summaries.length === 2, PATIENCE_MS)
 
-  t.same(new Set(summaries.map(({ reason }) => reason)), new Set(['stop']), 'the cancel found the second')
+  await until('both summaries', () => summaries.length === 2, PATIENCE_MS)
+  t.same(summaries.map(({ reason, request }) => `${request?.model} ${reason}`).sort(), ['first stop', 'second stop'], 'the cancel finds the second')
   await until('both terminal frames', () => first.received.terminals.length >= 2, PATIENCE_MS)
   await sleep(50)
   t.match(first.received.terminals, [{ type: 'end', reason: 'complete' }, { type: 'end', reason: 'stop' }])
