@@ -38,9 +38,9 @@ export class Outlet {
     return this.#socket.readyState === WebSocket.OPEN && this.#raw?.destroyed !== true
   }
 
-  /** Grows whenever the kernel takes a frame. */
+  /** Bytes that the kernel took, those of a write that is not whole yet included: a client may take long for a large one. */
   get taken (): number {
-    return this.#taken
+    return this.#taken - waitingBytes(this.#raw)
   }
 
   /**
@@ -55,9 +55,9 @@ export class Outlet {
     this.#socket.send(messages[last] as string, onSent)
   }
 
-  /** Notes that the kernel took frames. */
-  took (): void {
-    this.#taken++
+  /** Notes that the kernel took so many bytes of frames. */
+  took (bytes: number): void {
+    this.#taken += bytes
   }
 
   /** Sends frames that belong to no chat's budget. */
@@ -66,7 +66,7 @@ export class Outlet {
     this.#controlBytes += bytes
     this.send(messages, (error) => {
       this.#controlBytes -= bytes
-      this.took()
+      this.took(bytes)
       then?.()
       if (error != null) this.#owner.checkOpen()
     })
@@ -89,6 +89,11 @@ export class Outlet {
     this.#corked = false
     this.#raw?.uncork()
   }
+}
+
+/** Bytes of the running write that the kernel has not taken; Node's own socket timeout looks there, too (lib/net.js). */
+function waitingBytes (raw: Duplex | undefined): number {
+  return (raw as { _handle?: { writeQueueSize?: number } | null } | undefined)?._handle?.writeQueueSize ?? 0
 }
 
 function uncork (outlet: Outlet): void {

@@ -79,8 +79,9 @@ export class ChatSink implements Sink {
   }
 
   readonly #onSent = (error?: Error | null): void => {
-    this.#inFlight -= this.#writes.shift() as number
-    this.#outlet.took()
+    const bytes = this.#writes.shift() as number
+    this.#inFlight -= bytes
+    this.#outlet.took(bytes)
     if (error != null || !this.#outlet.isOpen) return this.#owner.checkOpen()
     if (this.#inFlight <= this.#low) {
       this.#blocked = false

@@ -84,6 +84,8 @@ export interface ChatClient extends Leaving {
   resume (): void
   /** Frees what is left. */
   destroy (): void
+  /** What it reads from, once there is an answer; to count bytes. */
+  readonly source: () => Readable | undefined
 }
 
 /** What a client has got, in the words of the core: without the names and numbers that a transport adds. */
@@ -135,6 +137,19 @@ export async function whole (client: ChatClient): Promise<StreamEvent[]> {
   return await soon('the end of the answer', client.over, PATIENCE_MS)
 }
 
+/** Makes a client read in sips: so many bytes, then a rest. */
+export async function sip (client: ChatClient, bytes: number, restMs: number): Promise<void> {
+  await until('an answer', () => client.source() !== undefined, PATIENCE_MS)
+  let taken = 0
+  client.source()?.on('data', (chunk: Buffer | string) => {
+    taken += chunk.length
+    if (taken < bytes) return
+    taken = 0
+    client.pause()
+    setTimeout(() => client.resume(), restMs)
+  })
+}
+
 /** Makes one event of text that was cut: a client that is behind may get pieces as one. */
 export function merged (events: readonly StreamEvent[]): StreamEvent[] {
   const out: StreamEvent[] = []
@@ -152,7 +167,8 @@ export function merged (events: readonly StreamEvent[]): StreamEvent[] {
 class EventStreamReader {
   readonly received = new Received()
   readonly over = deferred<StreamEvent[]>()
-  #rest = ''
+  /** Pieces of the last line, which is not whole; joined once, for lines may be very long. */
+  #rest: string[] = []
 
   /** Reads an answer: its events, or the HTTP error that it is. */
   read (status: number, headers: Record<string, unknown>, body: Readable): void {
@@ -174,8 +190,10 @@ class EventStreamReader {
   }
 
   #take (text: string): void {
-    const lines = (this.#rest + text).split('\n')
-    this.#rest = lines.pop() as string
+    this.#rest.push(text)
+    if (!text.includes('\n')) return
+    const lines = this.#rest.join('').split('\n')
+    this.#rest = [lines.pop() as string]
     for (const line of lines) {
       if (line.startsWith(':')) this.received.heartbeats++
       else if (line.startsWith('data: ')) this.received.add(JSON.parse(line.slice(6)))
@@ -229,7 +247,8 @@ function chatOverHttp1 (t: Test, port: number, { request = { prompt: 'Hi' }, hea
     reset: () => { socket().resetAndDestroy() },
     halfClose: () => { socket().end() },
     cancel: () => { throw new Error('HTTP has no cancel') },
-    destroy
+    destroy,
+    source: () => response
   }
 }
 
@@ -255,7 +274,8 @@ function chatOverHttp2 (t: Test, port: number, { request = { prompt: 'Hi' }, hea
     reset: () => stream.close(constants.NGHTTP2_CANCEL),
     halfClose: () => { throw new Error('HTTP/2 closes its side with the request') },
     cancel: () => { throw new Error('HTTP has no cancel') },
-    destroy
+    destroy,
+    source: () => stream
   }
 }
 
@@ -285,6 +305,7 @@ export class ChatSocket {
     this.#open.catch(() => {})
     this.socket.on('error', () => {})
     this.socket.on('message', (data) => this.#take(String(data)))
+    this.socket.on('pong', (id) => this.#chats.get(String(id))?.finish())
     this.closed = new Promise((resolve) => { this.socket.on('close', resolve) })
     this.closed.then(() => { for (const chat of this.#chats.values()) chat.finish() })
     t.teardown(() => this.socket.terminate())
@@ -324,7 +345,6 @@ export class ChatSocket {
   #take (text: string): void {
     const frame = JSON.parse(text) as ServerFrame
     if (frame.type === 'heartbeat') for (const { received } of this.#chats.values()) received.heartbeats++
-    if (frame.type === 'pong') this.#chats.get(String(frame.ts))?.finish()
     const chat = frame.id === undefined ? undefined : this.#chats.get(frame.id)
     if (chat === undefined) this.control.push(frame)
     else chat.take(text, frame)
@@ -353,7 +373,7 @@ class SocketChat implements ChatClient {
     const own = completionId ?? toolCallId
     this.received.add({ ...(event as unknown as { seq: number }), ...(own === undefined ? {} : { id: own }) })
     // What the server said before it answers a ping has come when the answer has.
-    if (isTerminal(frame as unknown as StreamEvent) && this.#owner.socket.readyState === WebSocket.OPEN) this.#owner.send({ type: 'ping', ts: this.#id })
+    if (isTerminal(frame as unknown as StreamEvent) && this.#owner.socket.readyState === WebSocket.OPEN) this.#owner.socket.ping(this.#id)
   }
 
   finish (): void {
@@ -386,6 +406,10 @@ class SocketChat implements ChatClient {
 
   destroy (): void {
     this.#owner.socket.terminate()
+  }
+
+  source (): Readable | undefined {
+    return this.#owner.socket.readyState === WebSocket.CONNECTING ? undefined : this.#owner.wire
   }
 }
 
