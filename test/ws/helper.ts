@@ -135,16 +135,17 @@ export async function connectNative (t: Test, port: number, options: PeerOptions
 }
 
 /** Connects without a network; for contents, not for disconnects. */
-export async function injectPeer (app: FastifyInstance, path = '/', headers: Record<string, string> = {}): Promise<Peer> {
+export async function injectPeer (t: Test, app: FastifyInstance, path = '/', headers: Record<string, string> = {}): Promise<Peer> {
   await app.ready()
   let peer!: Peer
+  t.teardown(() => peer.socket.terminate())
   await soon('the upgrade', app.injectWS(path, { headers }, { onInit: (socket) => { peer = new Peer(socket) } }))
   return peer
 }
 
 /** As {@link injectPeer}, in the native protocol, past its `ready`. */
-export async function injectNative (app: FastifyInstance, path = '/'): Promise<Peer> {
-  const peer = await injectPeer(app, path, { 'sec-websocket-protocol': 'llm-chat.v1' })
+export async function injectNative (t: Test, app: FastifyInstance, path = '/'): Promise<Peer> {
+  const peer = await injectPeer(t, app, path, { 'sec-websocket-protocol': 'llm-chat.v1' })
   await peer.next('ready')
   return peer
 }

@@ -21,7 +21,7 @@ t.test('with the host\'s @fastify/websocket there is one, also with websocket: f
   const { app } = await createHostApp(t, undefined, { websocket: false })
   app.get('/', { websocket: true }, app.llm.socket())
 
-  t.equal((await (await injectNative(app)).ask('c1')).at(-1).type, 'end')
+  t.equal((await (await injectNative(t, app)).ask('c1')).at(-1).type, 'end')
 })
 
 t.test('a route\'s stream options lie over the plugin\'s, and those of the handler over them', async (t) => {
@@ -44,7 +44,7 @@ t.test('hooks of the route run for its streams', async (t) => {
   const { app } = await createApp(t)
   const ended = deferred<string>()
   app.get('/', { websocket: true, stream: { onStreamEnd: ({ transport }) => ended.resolve(transport) } }, app.llm.socket())
-  const peer = await injectNative(app)
+  const peer = await injectNative(t, app)
 
   await peer.ask('c1')
 
@@ -104,7 +104,7 @@ t.test('one hook of a route may be a function', async (t) => {
   let calls = 0
   app.get('/', { websocket: true, preHandler: async () => { calls++ } }, app.llm.socket())
 
-  t.equal((await (await injectNative(app)).ask('c1')).at(-1).type, 'end')
+  t.equal((await (await injectNative(t, app)).ask('c1')).at(-1).type, 'end')
   t.equal(calls, 1)
 })
 
@@ -130,7 +130,7 @@ t.test('a route\'s own log serializers stand', async (t) => {
   const { app } = await createApp(t, {}, { logger: { stream: { write: (line: string) => { lines.push(line) } } } })
   app.get('/', { websocket: true, logSerializers: { req: () => 'mine' } }, app.llm.socket())
 
-  await injectNative(app)
+  await injectNative(t, app)
 
   t.equal(lines.map((line) => JSON.parse(line)).find(({ msg }) => msg === 'incoming request').req, 'mine')
 })
