@@ -18,7 +18,9 @@ export function openConnection (hub: Hub, socket: WebSocket, request: FastifyReq
   const dialect = findDialect(socket.protocol) ?? findDialect(options.dialect)
   const connection = new Connection({ hub, socket, request, options, dialect })
   const connected = Object.assign(socket, { [kConnection]: connection })
-  request.server.websocketServer.clients.delete(socket)
+  const { clients }: { clients?: Set<WebSocket> } = request.server.websocketServer
+  // There are none with `clientTracking: false`.
+  clients?.delete(socket)
   // That of @fastify/websocket cuts the socket before its close frame has left, and holds request and reply.
   connected.removeAllListeners('error')
   connected.on('error', onError).on('message', onMessage).on('ping', onAlive).on('pong', onAlive).on('close', onClose)

@@ -61,7 +61,8 @@ export class SocketRoutes {
     // Such a route has a handler for plain requests, too.
     const isPlainToo = route.wsHandler !== undefined
     const check = async (request: FastifyRequest): Promise<void> => { if (request.ws || !isPlainToo) checkUpgrade(request, resolved) }
-    const reserve = async (request: FastifyRequest, { raw: { socket } }: FastifyReply): Promise<void> => { if (request.ws && socket !== null) takeSlot(request, socket, hub) }
+    // A client that left while the hooks ran is not upgraded, and would never give its slot back.
+    const reserve = async (request: FastifyRequest, { raw: { socket } }: FastifyReply): Promise<void> => { if (request.ws && socket?.destroyed === false) takeSlot(request, socket, hub) }
     Object.assign(route, {
       config: { ...route.config, [kSocketOptions]: resolved },
       onRequest: [check, ...[route.onRequest ?? []].flat()],

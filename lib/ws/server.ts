@@ -34,11 +34,12 @@ export async function openWebSocketServer (fastify: FastifyInstance, options: We
  * The subprotocol that an upgrade is answered with: on our routes a dialect's or none, on others what their host or `ws`
  * chooses; never one that carries a key.
  */
-function chooseProtocol (hosts: HandleProtocols | undefined): HandleProtocols {
+function chooseProtocol (hosts: HandleProtocols | null | undefined): HandleProtocols {
   return (protocols: Set<string>, request: IncomingMessage) => {
     const chosen = chosenProtocol(request)
     if (chosen !== undefined) return chosen
-    if (hosts !== undefined) return hosts(protocols, request)
+    // `ws` says `null` for none.
+    if (hosts != null) return hosts(protocols, request)
     return [...protocols].find((one) => !isBearer(one)) ?? false
   }
 }

@@ -1,15 +1,45 @@
 import { EventEmitter, once } from 'node:events'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { AddressInfo } from 'node:net'
+import fastifyWebsocket, { type WebsocketPluginOptions } from '@fastify/websocket'
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify'
 import type { Test } from 'tap'
 import { WebSocket, type ClientOptions } from 'ws'
-import type { PluginOptions, StreamSummary, UpstreamAdapter } from '../../lib/index.ts'
+import llmStream, { type PluginOptions, type StreamSummary, type UpstreamAdapter } from '../../lib/index.ts'
 import { resolvePluginOptions, type ResolvedSocketOptions } from '../../lib/options.ts'
 import type { Core } from '../../lib/stream/core.ts'
 import { StreamRegistry } from '../../lib/stream/registry.ts'
 import { Hub } from '../../lib/ws/hub.ts'
 import type { OnSent } from '../../lib/ws/outlet.ts'
 import { deferred, helloAdapter, soon } from '../helper.ts'
+
+// ---- servers -------------------------------------------------------------------------------------------------------
+
+/** An app whose host has registered @fastify/websocket before the plugin; it is closed after the test. */
+export async function createHostApp (t: Test, host: WebsocketPluginOptions = { options: { maxPayload: 1_000_000 } }, options: Partial<PluginOptions> = {}) {
+  const logger = createLogger()
+  const app = Fastify({ loggerInstance: logger.logger }) as unknown as FastifyInstance
+  const alive = setInterval(() => {}, 60_000)
+  t.teardown(() => {
+    clearInterval(alive)
+    return app.close()
+  })
+  await app.register(fastifyWebsocket, host)
+  await app.register(llmStream, { upstream: helloAdapter, shutdownGraceMs: 0, ...options })
+  return { app, lines: logger.lines, listen: () => listen(app) }
+}
+
+export async function listen (app: FastifyInstance): Promise<number> {
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  return (app.server.address() as AddressInfo).port
+}
+
+/** A logger for Fastify that keeps its lines, those of its children too. */
+export function createLogger () {
+  const log = createLog()
+  const logger = { ...log, level: 'trace', silent: () => {}, child: () => logger } as unknown as FastifyInstance['log']
+  return { lines: log.lines, logger }
+}
 
 // ---- clients -------------------------------------------------------------------------------------------------------
 
@@ -105,16 +135,17 @@ export async function connectNative (t: Test, port: number, options: PeerOptions
 }
 
 /** Connects without a network; for contents, not for disconnects. */
-export async function injectPeer (app: FastifyInstance, path = '/', headers: Record<string, string> = {}): Promise<Peer> {
+export async function injectPeer (t: Test, app: FastifyInstance, path = '/', headers: Record<string, string> = {}): Promise<Peer> {
   await app.ready()
   let peer!: Peer
+  t.teardown(() => peer.socket.terminate())
   await soon('the upgrade', app.injectWS(path, { headers }, { onInit: (socket) => { peer = new Peer(socket) } }))
   return peer
 }
 
 /** As {@link injectPeer}, in the native protocol, past its `ready`. */
-export async function injectNative (app: FastifyInstance, path = '/'): Promise<Peer> {
-  const peer = await injectPeer(app, path, { 'sec-websocket-protocol': 'llm-chat.v1' })
+export async function injectNative (t: Test, app: FastifyInstance, path = '/'): Promise<Peer> {
+  const peer = await injectPeer(t, app, path, { 'sec-websocket-protocol': 'llm-chat.v1' })
   await peer.next('ready')
   return peer
 }
@@ -199,7 +230,9 @@ export interface LogLine {
 
 export function createLog () {
   const lines: LogLine[] = []
-  const at = (level: string) => (fields: unknown, message?: string) => { lines.push({ level, fields, message }) }
+  const at = (level: string) => (fields: unknown, message?: string) => {
+    lines.push(typeof fields === 'string' ? { level, fields: {}, message: fields } : { level, fields, message })
+  }
   return { lines, trace: at('trace'), debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error'), fatal: at('fatal') }
 }
 
