@@ -7,7 +7,7 @@
 // CORS_ORIGIN (comma-separated; unset: same origin only), LOG_LEVEL (info).
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
-import llmStream, { ChatRequest, openAiErrorHandler } from 'fastify-llm-stream'
+import llmStream, { ChatRequest, logSerializers, openAiErrorHandler } from 'fastify-llm-stream'
 import { createUpstream } from 'fastify-llm-stream/testing'
 import { pageRoutes } from './page/routes.js'
 
@@ -20,7 +20,8 @@ import { pageRoutes } from './page/routes.js'
 export async function build (env) {
   const upstream = await chooseUpstream(env)
   const app = Fastify({
-    logger: { level: env.LOG_LEVEL ?? 'info' },
+    // Keys in queries stay out of request lines, on every route.
+    logger: { level: env.LOG_LEVEL ?? 'info', serializers: logSerializers },
     // Streams have ended by then; what is left are connections that browsers opened ahead of time, which Node waits for.
     forceCloseConnections: true,
     frameworkErrors: openAiErrorHandler,
@@ -47,6 +48,8 @@ export async function build (env) {
   app.post('/api/events', { schema: { body: ChatRequest }, stream: { format: 'events' } }, (request, reply) =>
     reply.sseStream(app.llm.chat(request.body)))
 
+  app.get('/ws/chat', { websocket: true, stream: { allowQueryKey: true, origins: socketOrigins(env.CORS_ORIGIN) } }, app.llm.socket())
+
   app.get('/health', () => app.llm.health())
   app.register(pageRoutes)
   return app
@@ -68,9 +71,15 @@ async function chooseUpstream (env) {
 
 /** @param {string | undefined} origin */
 function corsOptions (origin) {
-  if (origin === undefined || origin === '') return false
+  const origins = socketOrigins(origin)
+  return origins === 'same-origin' ? false : { origin: origins, methods: ['GET', 'HEAD', 'POST'], exposedHeaders: ['retry-after'] }
+}
+
+/** @param {string | undefined} origin */
+function socketOrigins (origin) {
+  if (origin === undefined || origin === '') return 'same-origin'
   const origins = origin.split(',').map((one) => one.trim())
-  return { origin: origins.includes('*') ? '*' : origins, methods: ['GET', 'HEAD', 'POST'], exposedHeaders: ['retry-after'] }
+  return origins.includes('*') ? '*' : origins
 }
 
 async function main () {
