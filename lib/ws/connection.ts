@@ -144,7 +144,8 @@ export class Connection implements WheelEntry, ChatsOwner {
   chatsChanged (): void {
     this.#activeAt = performance.now()
     this.hub.setBusy(this, this.#size > 0)
-    if (this.isGoingAway && this.#chats?.isSilent !== false) this.close(this.#farewell)
+    // In a moment: the terminal frame of the last chat is being made now, and is written in this turn.
+    if (this.isGoingAway && this.#chats?.isSilent !== false) process.nextTick(() => this.close(this.#farewell))
   }
 
   /** Everything that happens by time alone. */
