@@ -1,5 +1,6 @@
-// An upstream in a process of its own that answers as fast as it is read (model `endless`) or fifty times a second
-// (`ticking`), without end, or with fifty tokens (`short`) or five (`quick`). Sends its port, then its requests whenever it is asked.
+// An upstream in a process of its own that answers as fast as it is read (model `endless`), fifty times a second
+// (`ticking`) or five times (`slow`), without end, or with fifty tokens (`short`) or five (`quick`). Sends its port, then
+// its requests and the number of its open sockets whenever it is asked.
 import { createServer } from 'node:http'
 
 const seen = []
@@ -45,10 +46,10 @@ function tick (response, write, count, record) {
     write(chunk({}, 'stop'))
     record.closedAt = now()
     response.end('data: [DONE]\n\n')
-  }, 20)
+  }, record.model === 'slow' ? 200 : 20)
   response.on('close', () => clearInterval(timer))
 }
 
 server.listen(0, '127.0.0.1', () => process.send({ port: server.address().port }))
-process.on('message', () => process.send({ seen }))
+process.on('message', () => server.getConnections((_error, sockets) => process.send({ seen, sockets })))
 process.on('disconnect', () => process.exit())

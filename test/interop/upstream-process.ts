@@ -17,6 +17,8 @@ export interface Seen {
 export interface Upstream {
   readonly baseUrl: string
   seen (): Promise<Seen[]>
+  /** Connections that are open now, idle ones included. */
+  sockets (): Promise<number>
   /** Waits until so many requests came and all are closed. */
   closed (count: number): Promise<Seen[]>
 }
@@ -27,11 +29,13 @@ export async function startUpstream (t: Test): Promise<Upstream> {
   const { exited } = watchProcess(child)
   t.teardown(() => stopProcess(child, exited))
   const [{ port }] = await soon('the upstream to listen', once(child, 'message'), PATIENCE_MS)
-  const seen = async (): Promise<Seen[]> => {
+  const ask = async (): Promise<{ seen: Seen[], sockets: number }> => {
     child.send('seen')
     const [message] = await soon('the upstream to tell', once(child, 'message'), PATIENCE_MS)
-    return message.seen
+    return message
   }
+  const seen = async (): Promise<Seen[]> => (await ask()).seen
+  const sockets = async (): Promise<number> => (await ask()).sockets
   const closed = async (count: number): Promise<Seen[]> => {
     let all: Seen[] = []
     await untilAsync(`${count} requests to be closed`, async () => {
@@ -40,7 +44,7 @@ export async function startUpstream (t: Test): Promise<Upstream> {
     })
     return all
   }
-  return { baseUrl: `http://127.0.0.1:${port}/v1`, seen, closed }
+  return { baseUrl: `http://127.0.0.1:${port}/v1`, seen, sockets, closed }
 }
 
 /** Milliseconds on the clock that all processes of a machine share. */

@@ -51,21 +51,20 @@ function failed (socket: WebSocket): Promise<never> {
 function collect (socket: WebSocket): Client {
   const frames: any[] = []
   const closed = deferred<Closed>()
-  const waiting = new Set<() => void>()
+  const waiting = new Set<(frame: any) => void>()
   socket.on('error', () => {})
   socket.on('message', (data) => {
-    frames.push(parse(String(data)))
-    for (const look of waiting) look()
+    const frame = parse(String(data))
+    frames.push(frame)
+    for (const look of waiting) look(frame)
   })
   socket.on('close', (code, reason) => closed.resolve({ code, reason: String(reason) }))
   const frame: Client['frame'] = (what, isIt) => {
-    let look = (): void => {}
+    const come = frames.find(isIt)
+    if (come !== undefined) return Promise.resolve(come)
+    let look = (_frame: any): void => {}
     const found = new Promise<any>((resolve, reject) => {
-      look = () => {
-        const one = frames.find(isIt)
-        if (one !== undefined) resolve(one)
-      }
-      look()
+      look = (one) => { if (isIt(one)) resolve(one) }
       closed.promise.then(({ code, reason }) => reject(new Error(`closed with ${code} ${reason} before ${what}; came: ${JSON.stringify(frames.slice(-5))}`)))
     })
     waiting.add(look)
