@@ -2,6 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import { isLlmError, wireCode } from './errors.ts'
 import { toErrorBody } from './formats/openai-values.ts'
+import { redactQueryKey } from './log-serializers.ts'
 import type { OpenAiErrorBody } from './schemas/error-body.ts'
 
 /**
@@ -14,6 +15,7 @@ import type { OpenAiErrorBody } from './schemas/error-body.ts'
 export function openAiErrorHandler (error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   // Anything can be thrown, `null` too.
   const thrown: Thrown = error ?? {}
+  redact(error)
   const status = [reply.statusCode, thrown.statusCode, thrown.status].find(isErrorStatus) ?? 500
   if (status >= 500) request.log.error({ err: error }, thrown.message)
   else request.log.info({ err: error }, thrown.message)
@@ -23,6 +25,13 @@ export function openAiErrorHandler (error: FastifyError, request: FastifyRequest
 
 /** What of an error counts, as Fastify's own handler takes it. */
 type Thrown = Partial<Pick<FastifyError, 'statusCode' | 'message'>> & { status?: number, headers?: Record<string, string> }
+
+/** Errors of Fastify quote the address, and a key may stand in its query. */
+function redact (error: unknown): void {
+  if (!(error instanceof Error) || redactQueryKey(error.message) === error.message) return
+  error.message = redactQueryKey(error.message)
+  error.stack = redactQueryKey(error.stack ?? '')
+}
 
 function isErrorStatus (status: unknown): status is number {
   return Number.isInteger(status) && (status as number) >= 400 && (status as number) < 600

@@ -21,9 +21,14 @@ export const logSerializers: { req: (request: FastifyRequest) => Record<string, 
   })
 }
 
-/** Takes the value of `api_key` out of an address. */
-export function redactQueryKey (url: string): string {
-  return url.replace(/([?&]api_key=)[^&#]*/gi, '$1[redacted]')
+/** Takes the value of `api_key` out of an address, or out of a text with one; parsers decode names, too. */
+export function redactQueryKey (text: string): string {
+  return text.replace(/([?&])([^?&=#\s]*)=[^&#\s]*/g, (field, mark, name) => isKeyName(name) ? `${mark}${name}=[redacted]` : field)
+}
+
+function isKeyName (name: string): boolean {
+  const decoded = name.replace(/%([0-9a-f]{2})/gi, (_escape, hex) => String.fromCharCode(parseInt(hex, 16)))
+  return decoded.toLowerCase() === 'api_key'
 }
 
 /**

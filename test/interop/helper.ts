@@ -41,10 +41,11 @@ export interface ReferenceServer {
 /**
  * Starts the reference server on a free port, with nothing of this process' own settings.
  * @param env `UPSTREAM_BASE_URL` and the like; without one the embedded upstream answers.
+ * @param script In place of the reference server, with the same first line and a route `/health`.
  */
-export async function startServer (t: Test, env: Record<string, string> = {}, nodeArgs: string[] = []): Promise<ReferenceServer> {
+export async function startServer (t: Test, env: Record<string, string> = {}, nodeArgs: string[] = [], script = `${root}examples/server.js`): Promise<ReferenceServer> {
   if (!existsSync(`${root}dist/esm/lib/index.js`)) throw new Error('There is no build in dist/; run "npm run build" first')
-  const child = spawnNode([...nodeArgs, `${root}examples/server.js`], { PORT: '0', ...env })
+  const child = spawnNode([...nodeArgs, script], { PORT: '0', ...env })
   const { lines, exited } = watchProcess(child)
   const stop = (): Promise<number | string> => stopProcess(child, exited)
   t.teardown(() => stopProcess(child, exited, 2_000))

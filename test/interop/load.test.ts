@@ -1,8 +1,7 @@
-import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { openSocket, sleep, soon, valuesOf } from '../helper.ts'
-import { ABORT_MS, PATIENCE_MS, median, post, spawnNode, startServer, stopProcess, untilAsync, watchProcess, type ReferenceServer } from './helper.ts'
+import { now, startUpstream, type Upstream } from './upstream-process.ts'
+import { ABORT_MS, PATIENCE_MS, median, post, startServer, untilAsync, type ReferenceServer } from './helper.ts'
 
 t.setTimeout(300_000)
 
@@ -13,47 +12,6 @@ const MAX_STALLED_MIB = 12
 const MAX_STALLED_GROWTH_MIB = 120
 const MAX_LEAK_MIB = 30
 const MAX_HEAP_LEAK_MIB = 4
-
-interface Seen {
-  readonly model: string
-  readonly bytes: number
-  /** On the clock of {@link now}. */
-  readonly closedAt: number | null
-}
-
-interface Upstream {
-  readonly baseUrl: string
-  seen (): Promise<Seen[]>
-  /** Waits until so many requests came and all are closed. */
-  closed (count: number): Promise<Seen[]>
-}
-
-/** Starts the upstream of `endless-upstream.js`. */
-async function startUpstream (t: Test): Promise<Upstream> {
-  const child = spawnNode([fileURLToPath(new URL('endless-upstream.js', import.meta.url))])
-  const { exited } = watchProcess(child)
-  t.teardown(() => stopProcess(child, exited))
-  const [{ port }] = await soon('the upstream to listen', once(child, 'message'), PATIENCE_MS)
-  const seen = async (): Promise<Seen[]> => {
-    child.send('seen')
-    const [message] = await soon('the upstream to tell', once(child, 'message'), PATIENCE_MS)
-    return message.seen
-  }
-  const closed = async (count: number): Promise<Seen[]> => {
-    let all: Seen[] = []
-    await untilAsync(`${count} requests to be closed`, async () => {
-      all = await seen()
-      return all.length === count && all.every(({ closedAt }) => closedAt !== null)
-    })
-    return all
-  }
-  return { baseUrl: `http://127.0.0.1:${port}/v1`, seen, closed }
-}
-
-/** Milliseconds on the clock that all processes of a machine share. */
-function now (): number {
-  return Number(process.hrtime.bigint()) / 1e6
-}
 
 type Memory = Awaited<ReturnType<ReferenceServer['memory']>>
 

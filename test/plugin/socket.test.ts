@@ -365,7 +365,7 @@ for (const [way, leave] of Object.entries(ways)) {
           probes.set(model, probe)
           return probe.run(signal, async function * (): AsyncGenerator<StreamEvent> {
             if (phase === 'mid-stream') yield textDelta('Hi')
-            while (phase === 'while it does not read') yield textDelta('x'.repeat(16_000))
+            if (phase === 'while it does not read') while (true) yield textDelta('x'.repeat(16_000))
             yield await untilAborted(signal)
           })
         }

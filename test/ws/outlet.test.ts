@@ -54,12 +54,12 @@ t.test('an outlet is open as long as its socket', async (t) => {
 
 t.test('taken counts what the kernel took', async (t) => {
   const { outlet, socket } = createOutlet()
-  outlet.took()
+  outlet.took(5)
   outlet.sendControl(['a', 'b'])
-  t.equal(outlet.taken, 1)
+  t.equal(outlet.taken, 5)
   socket.flush()
 
-  t.equal(outlet.taken, 2)
+  t.equal(outlet.taken, 7)
 })
 
 t.test('a control frame tells when it was taken', async (t) => {

@@ -31,10 +31,9 @@ t.test('a route\'s stream options lie over the plugin\'s, and those of the handl
   app.get('/handler', { websocket: true, stream: { heartbeatMs: 3_000 } }, app.llm.socket({ heartbeatMs: 4_000 }))
   await app.ready()
   const heartbeatMs = async (path: string) => {
-    let ready: any
-    await app.injectWS(path, { headers: { 'sec-websocket-protocol': 'llm-chat.v1' } }, { onInit: (socket) => { socket.once('message', (data) => { ready = JSON.parse(String(data)) }) } })
-    while (ready === undefined) await new Promise(setImmediate)
-    return ready.limits.heartbeatMs
+    const ready = deferred<any>()
+    await app.injectWS(path, { headers: { 'sec-websocket-protocol': 'llm-chat.v1' } }, { onInit: (socket) => { socket.once('message', (data) => ready.resolve(JSON.parse(String(data)))) } })
+    return (await ready.promise).limits.heartbeatMs
   }
 
   t.strictSame(await Promise.all(['/plugin', '/route', '/handler'].map(heartbeatMs)), [2_000, 3_000, 4_000])
