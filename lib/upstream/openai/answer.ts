@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Frame, RawChunk } from '../../../types/batch.ts'
 import type { StartEvent, StreamEvent, UsageEvent } from '../../schemas/stream-event.ts'
 import { Choice } from './choice.ts'
-import { isObject, isText, type JsonObject } from './json.ts'
+import { isObject, isText, type JsonObject } from '../../json.ts'
 import type { CreateId } from './tool-calls.ts'
 import { readUsage } from './usage.ts'
 
@@ -128,7 +128,7 @@ export class Answer {
     if (!this.#isAnswered) this.#isAnswered = frame.events.some(isContent)
     if (this.#isStarted) return [frame]
     this.#held.push(frame)
-    if (!this.#isAnswered && !isNamed(this.#names) && mayHold(this.#held)) return []
+    if (!this.#isAnswered && !isNamed(this.#names) && mayWaitForName(this.#held)) return []
     return this.#start()
   }
 
@@ -163,7 +163,7 @@ function canPassOn (items: readonly unknown[], events: readonly StreamEvent[]): 
   return isPlain || events.some(({ type }) => type === 'raw')
 }
 
-function mayHold (frames: readonly Frame[]): boolean {
+function mayWaitForName (frames: readonly Frame[]): boolean {
   const characters = frames.reduce((sum, { chunk }) => sum + (chunk?.text.length ?? 0), 0)
   return frames.length < MAX_HELD && characters < MAX_HELD_CHARACTERS
 }

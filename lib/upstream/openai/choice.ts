@@ -1,6 +1,6 @@
 import type { FinishReason, StreamEvent } from '../../schemas/stream-event.ts'
 import { mapFinishReason } from './finish-reason.ts'
-import { isObject, isText, type JsonObject } from './json.ts'
+import { isObject, isText, type JsonObject } from '../../json.ts'
 import { ToolCalls, type CreateId } from './tool-calls.ts'
 
 /** Reasons after which the last tool call may be cut. */

@@ -3,7 +3,7 @@ import type { UsageEvent } from '../../schemas/stream-event.ts'
 import { UpstreamFailedError, UpstreamTruncatedError, withDetails, type LlmError } from '../../errors.ts'
 import type { ServerSentEvent } from '../../event-stream/parser.ts'
 import { Answer, type AnswerOptions } from './answer.ts'
-import { isObject, parseJson, type JsonObject } from './json.ts'
+import { isObject, parseJson, type JsonObject } from '../../json.ts'
 import { splitJson } from './split-json.ts'
 import { contentError, errorFromUpstream, findError, type Redact } from './upstream-error.ts'
 

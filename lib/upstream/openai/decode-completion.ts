@@ -1,7 +1,7 @@
 import type { Frame } from '../../../types/batch.ts'
 import { UpstreamFailedError, withDetails } from '../../errors.ts'
 import { Answer, type AnswerOptions } from './answer.ts'
-import { isObject } from './json.ts'
+import { isObject } from '../../json.ts'
 import { contentError, errorFromUpstream, findError, type Redact } from './upstream-error.ts'
 
 /** Options of {@link decodeCompletion}. */

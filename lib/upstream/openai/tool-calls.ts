@@ -1,5 +1,5 @@
 import type { StreamEvent } from '../../schemas/stream-event.ts'
-import { isObject, isText, parseJson, type JsonObject } from './json.ts'
+import { isObject, isText, parseJson, type JsonObject } from '../../json.ts'
 import { JsonScanner } from './split-json.ts'
 
 /** Makes a random id with a prefix: `call_4f1c…`. */

@@ -2,7 +2,7 @@ import {
   UpstreamAuthError, UpstreamContentError, UpstreamFailedError, UpstreamRateLimitError, UpstreamRefusedError,
   UpstreamStatusError, withDetails, type LlmError, type LlmErrorDetails
 } from '../../errors.ts'
-import { isObject, isText, parseJson, type JsonObject } from './json.ts'
+import { isObject, isText, parseJson, type JsonObject } from '../../json.ts'
 
 /** Takes our secrets out of a text. */
 export type Redact = (text: string) => string

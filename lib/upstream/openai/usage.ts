@@ -1,5 +1,5 @@
 import type { UsageEvent } from '../../schemas/stream-event.ts'
-import { isObject, type JsonObject } from './json.ts'
+import { isObject, type JsonObject } from '../../json.ts'
 
 /**
  * Finds usage in a chunk or completion: at its top, in Groq's `x_groq`, or in its first choice (Moonshot).

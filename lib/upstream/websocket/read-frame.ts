@@ -1,6 +1,6 @@
 import type { UsageEvent } from '../../schemas/stream-event.ts'
 import { findError, namedError } from '../openai/upstream-error.ts'
-import { isObject, isText, type JsonObject } from '../openai/json.ts'
+import { isObject, isText, type JsonObject } from '../../json.ts'
 import { readUsage } from '../openai/usage.ts'
 
 /** What a frame of an upstream means; parts that it does not have are absent. */
