@@ -4,13 +4,14 @@ import { openAiErrorHandler } from '../lib/error-handler.ts'
 import * as errors from '../lib/errors.ts'
 import type { LlmError } from '../lib/errors.ts'
 
-const { isLlmError, wireCode, withDetails, OptionError, TooManyStreamsError, UpstreamRefusedError, UpstreamStatusError } = errors
+const { isLlmError, retryLater, wireCode, withDetails, OptionError, TooManyStreamsError, UpstreamRefusedError, UpstreamStatusError } = errors
 
 /** Every row of the table: constructor, code, status, message with its arguments filled in. */
 const table: Array<[keyof typeof errors, unknown[], string, number, string]> = [
   ['OptionError', ['a', 'b', 'c'], 'OPTION', 500, 'Option "a" is b, expected c'],
   ['AlreadyRegisteredError', [], 'ALREADY_REGISTERED', 500, 'fastify-llm-stream is registered already on this instance; register it once, and use the list form of "upstream" for several upstreams'],
   ['DecoratorTakenError', ['llm'], 'DECORATOR_TAKEN', 500, 'The decorator "llm" exists already; register fastify-llm-stream before the plugin that adds it, or drop that plugin'],
+  ['NoWebSocketError', [], 'NO_WEBSOCKET', 500, 'fastify.llm.socket() needs @fastify/websocket; drop the option "websocket: false", or register @fastify/websocket before fastify-llm-stream'],
   ['SourceError', ['a number'], 'SOURCE', 500, 'Cannot stream a number; expected an async iterable, iterable, Readable, ReadableStream, Response, fastify.llm.chat(), a promise of these or a function that returns one'],
   ['ReplySentError', [], 'REPLY_SENT', 500, 'reply.sseStream() was called after the reply was sent; call it once, and return its promise from the handler'],
   ['StatusWithoutBodyError', [204], 'STATUS_WITHOUT_BODY', 500, 'reply.sseStream() was called with status 204, which has no body; use reply.code(200), or reply.send() without a stream'],
@@ -22,8 +23,17 @@ const table: Array<[keyof typeof errors, unknown[], string, number, string]> = [
   ['SourceFailedError', [], 'SOURCE_FAILED', 500, 'The stream failed'],
   ['InvalidRequestError', ['a', 'b', 'c'], 'INVALID_REQUEST', 400, 'Request field "a" is b, expected c'],
   ['ModelNotFoundError', ['m'], 'MODEL_NOT_FOUND', 404, 'The model "m" does not exist or is not allowed here'],
+  ['InvalidFrameError', ['a', 'b'], 'INVALID_FRAME', 400, 'The message is a, expected b'],
+  ['DuplicateIdError', [], 'DUPLICATE_ID', 409, 'A chat with this id is running on this connection; use another id, or wait for its terminal frame'],
+  ['UpgradeRequiredError', [], 'UPGRADE_REQUIRED', 426, 'This address speaks WebSocket; connect with ws:// or wss://'],
+  ['OriginError', ['https://a'], 'ORIGIN', 403, 'WebSocket connections from origin "https://a" are not allowed; the server allows origins by its option "origins"'],
+  ['QueryKeyError', [], 'QUERY_KEY', 400, 'This route takes no "api_key" in its query; send "authorization: Bearer …", or the subprotocol "bearer.<base64url of the key>"'],
   ['TooManyStreamsError', [], 'TOO_MANY_STREAMS', 503, 'Too many streams are open; try again later'],
   ['TooManyStreamsPerKeyError', [], 'TOO_MANY_STREAMS_PER_KEY', 429, 'You have too many streams open; wait until one has ended'],
+  ['TooManyConnectionsError', [], 'TOO_MANY_CONNECTIONS', 503, 'Too many connections are open; try again later'],
+  ['TooManyConnectionsPerKeyError', [], 'TOO_MANY_CONNECTIONS_PER_KEY', 429, 'You have too many connections open; close one first'],
+  ['BusyError', [], 'BUSY', 429, 'Too many chats are running on this connection; wait until one has ended'],
+  ['GoingAwayError', [], 'GOING_AWAY', 503, 'This connection is about to close; open another'],
   ['ShutdownError', [], 'SHUTDOWN', 503, 'The server is shutting down; try again'],
   ['MaxDurationError', [], 'MAX_DURATION', 504, 'The stream was ended because it ran too long'],
   ['StoppedError', [], 'STOPPED', 409, 'The stream was stopped'],
@@ -59,7 +69,7 @@ t.test('each error has its code, status, message and cause', async (t) => {
 })
 
 t.test('the table above is complete, and no code stands in it twice', async (t) => {
-  const helpers = ['isLlmError', 'wireCode', 'withDetails']
+  const helpers = ['isLlmError', 'retryLater', 'wireCode', 'withDetails']
   const codes = table.map(([, , code]) => code)
 
   t.same(Object.keys(errors).filter((name) => !helpers.includes(name)).sort(), table.map(([name]) => name).sort())
@@ -90,6 +100,13 @@ t.test('withDetails() adds what is known, and returns the same error', async (t)
   t.equal(detailed, error)
   t.match(detailed, { retryable: false, retryAfterMs: 0, headers: { a: 'b' }, statusCode: 504 })
   t.notOk('upstreamMessage' in detailed)
+})
+
+t.test('retryLater() says that the caller may come again in a second', async (t) => {
+  const error = new TooManyStreamsError()
+
+  t.equal(retryLater(error), error)
+  t.match(error, { retryable: true, retryAfterMs: 1_000, headers: { 'retry-after': '1' } })
 })
 
 interface LogLine { level: number, msg?: string, err?: { message: string } }

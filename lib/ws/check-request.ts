@@ -1,4 +1,4 @@
-import { Value } from '@sinclair/typebox/value'
+import { Value, type ValueError } from '@sinclair/typebox/value'
 import { InvalidRequestError } from '../errors.ts'
 import { ChatRequest } from '../schemas/chat-request.ts'
 
@@ -8,6 +8,6 @@ import { ChatRequest } from '../schemas/chat-request.ts'
  */
 export function checkFrameRequest (request: Record<string, unknown>): ChatRequest {
   if (Value.Check(ChatRequest, request)) return request as ChatRequest
-  const { path, message } = Value.Errors(ChatRequest, request).First() ?? { path: '', message: 'a chat request' }
+  const { path, message } = Value.Errors(ChatRequest, request).First() as ValueError
   throw new InvalidRequestError(path.slice(1).replaceAll('/', '.') || 'body', 'not of the right kind', message.replace(/^Expected /, ''))
 }

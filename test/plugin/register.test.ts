@@ -20,11 +20,12 @@ t.test('registering in a child of a context that has the plugin is refused', asy
   await t.rejects(async () => await app.register(async (child) => { await child.register(llmStream, { upstream: helloAdapter }) }), { code: 'LLM_ERR_ALREADY_REGISTERED' })
 })
 
-for (const name of ['llm', 'sseStream', 'clientSignal']) {
+for (const name of ['llm', 'sseStream', 'clientSignal', 'clientKey']) {
   t.test(`a decorator "${name}" of another plugin is reported with LLM_ERR_DECORATOR_TAKEN`, async (t) => {
     const app = Fastify()
     t.teardown(() => app.close())
     if (name === 'llm') app.decorate(name as 'version', '')
+    else if (name === 'clientKey') app.decorateRequest(name as 'is404', true)
     else app.decorateReply(name as 'sent', true)
 
     await t.rejects(async () => await app.register(llmStream, { upstream: helloAdapter }), { code: 'LLM_ERR_DECORATOR_TAKEN', message: new RegExp(name) })

@@ -25,6 +25,11 @@ const failing = async function * (): AsyncGenerator<StreamEvent> {
   throw new Error('secret')
 }
 
+/** Text deltas without end, as fast as they are taken. */
+async function * endless (length: number): AsyncGenerator<StreamEvent, void, undefined> {
+  while (true) yield textDelta('x'.repeat(length))
+}
+
 const isTerminal = ({ type }: { type?: string }) => type === 'end' || type === 'error'
 
 // ---- dialects ------------------------------------------------------------------------------------------------------
@@ -365,7 +370,7 @@ for (const [way, leave] of Object.entries(ways)) {
           probes.set(model, probe)
           return probe.run(signal, async function * (): AsyncGenerator<StreamEvent> {
             if (phase === 'mid-stream') yield textDelta('Hi')
-            if (phase === 'while it does not read') while (true) yield textDelta('x'.repeat(16_000))
+            if (phase === 'while it does not read') yield * endless(16_000)
             yield await untilAborted(signal)
           })
         }
@@ -404,7 +409,7 @@ function stays (figure: () => number): () => boolean {
 
 t.test('a client that does not read stops its upstream, in bounded memory, and the other chats of the server go on', async (t) => {
   const probe = new Probe()
-  const upstream = probe.adapter(async function * () { while (true) yield textDelta('x'.repeat(16_000)) })
+  const upstream = probe.adapter(() => endless(16_000))
   const { app, listen } = await createApp(t, { upstream })
   app.get('/', { websocket: true }, app.llm.socket())
   const port = await listen()
@@ -439,8 +444,7 @@ t.test('a client that reads again gets the whole answer', async (t) => {
 })
 
 t.test('stallTimeoutMs cuts a client that takes nothing with 1013', async (t) => {
-  const upstream = async function * (): AsyncGenerator<StreamEvent> { while (true) yield textDelta('x'.repeat(16_000)) }
-  const { app, listen, summary } = await createApp(t, { upstream, stallTimeoutMs: 200 })
+  const { app, listen, summary } = await createApp(t, { upstream: () => endless(16_000), stallTimeoutMs: 200 })
   app.get('/', { websocket: true }, app.llm.socket())
   const peer = await connectNative(t, await listen())
   peer.socket.pause()
@@ -474,7 +478,7 @@ t.test('onDisconnect drain reads on for the bill', async (t) => {
 // ---- by time alone -------------------------------------------------------------------------------------------------
 
 t.test('a silent client is pinged and gets heartbeats; one that does not answer is cut', async (t) => {
-  const { app, listen } = await createApp(t, { socket: { heartbeatMs: 100, pongTimeoutMs: 300 } })
+  const { app, listen } = await createApp(t, { socket: { heartbeatMs: 100, pongTimeoutMs: 1_500 } })
   app.get('/', { websocket: true }, app.llm.socket())
   const port = await listen()
   const [good, dead] = [await connectNative(t, port), await connectNative(t, port, { autoPong: false })]
@@ -490,7 +494,7 @@ t.test('a silent client is pinged and gets heartbeats; one that does not answer 
 
 t.test('an idle connection is closed with 1000, one with a chat is not', async (t) => {
   const { upstream } = waiting()
-  const { app, listen } = await createApp(t, { upstream, socket: { idleTimeoutMs: 200 } })
+  const { app, listen } = await createApp(t, { upstream, socket: { idleTimeoutMs: 1_000 } })
   app.get('/', { websocket: true }, app.llm.socket())
   const port = await listen()
   const [idle, busy] = [await connectNative(t, port), await connectNative(t, port)]
@@ -498,7 +502,7 @@ t.test('an idle connection is closed with 1000, one with a chat is not', async (
 
   t.strictSame(await idle.closed, { code: 1000, reason: 'idle' })
 
-  await sleep(400)
+  await sleep(1_200)
   t.equal(busy.socket.readyState, WebSocket.OPEN)
   busy.say({ type: 'cancel', id: 'c1' })
   t.strictSame(await busy.closed, { code: 1000, reason: 'idle' })
@@ -506,7 +510,7 @@ t.test('an idle connection is closed with 1000, one with a chat is not', async (
 
 t.test('maxLifetimeMs says goaway, lets chats end and closes with 1001', async (t) => {
   const { upstream } = waiting()
-  const { app, listen } = await createApp(t, { upstream, socket: { maxLifetimeMs: 200 } })
+  const { app, listen } = await createApp(t, { upstream, socket: { maxLifetimeMs: 1_000 } })
   app.get('/', { websocket: true }, app.llm.socket())
   const port = await listen()
   const [idle, busy] = [await connectNative(t, port), await connectNative(t, port)]
@@ -594,6 +598,25 @@ async function rawUpgrade (port: number): Promise<Socket> {
 function upgradeRequest (key = 'dGhlIHNhbXBsZSBub25jZQ=='): string {
   const lines = ['GET / HTTP/1.1', 'host: localhost', 'connection: upgrade', 'upgrade: websocket', 'sec-websocket-version: 13', `sec-websocket-key: ${key}`]
   return `${lines.join('\r\n')}\r\n\r\n`
+}
+
+t.test('messages that come along with the upgrade are read', async (t) => {
+  const { app, listen } = await createApp(t)
+  app.get('/', { websocket: true, preHandler: async () => { await turn() } }, app.llm.socket())
+  const socket = connect({ port: await listen(), host: '127.0.0.1' })
+  t.teardown(() => { socket.destroy() })
+  let answer = ''
+  socket.on('data', (data) => { answer += data.toString('latin1') })
+
+  socket.write(Buffer.concat([Buffer.from(upgradeRequest()), maskedFrame('{"type":"ping","ts":7}')]))
+
+  await until('the pong', () => answer.includes('{"type":"pong","ts":7}'))
+  t.match(answer, /^HTTP\/1\.1 101 /)
+})
+
+/** A text frame of a client, as it is on the wire; masked with nothing. */
+function maskedFrame (text: string): Buffer {
+  return Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)])
 }
 
 t.test('while the server closes, no upgrade is taken', async (t) => {

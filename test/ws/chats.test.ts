@@ -39,6 +39,11 @@ const waiting = (): { probe: Probe, upstream: ReturnType<Probe['adapter']> } => 
   return { probe, upstream: probe.adapter(async function * (signal) { yield await untilAborted(signal) }) }
 }
 
+/** Text deltas without end, as fast as they are taken. */
+async function * endless (): AsyncGenerator<StreamEvent, void, undefined> {
+  while (true) yield textDelta('x'.repeat(1_000))
+}
+
 t.test('an answer is one sequence of frames, and the id is free again', async (t) => {
   const { chats, start, socket, framesOf, summaries } = createChats(t)
   for (let round = 0; round < 2; round++) {
@@ -205,7 +210,7 @@ for (const phase of ['before it asks', 'before the first token', 'mid-stream', '
     const probe = new Probe()
     const upstream = probe.adapter(async function * (signal) {
       if (phase === 'mid-stream') yield textDelta('Hi')
-      if (phase === 'while its client is behind') while (true) yield textDelta('x'.repeat(1_000))
+      if (phase === 'while its client is behind') yield * endless()
       yield await untilAborted(signal)
     })
     const { chats, start, socket, framesOf, summaries } = createChats(t, { upstream })
@@ -266,9 +271,33 @@ t.test('a chat whose client left reads on where onDisconnect is drain', async (t
   t.equal(chats.size, 0)
 })
 
+t.test('a chat that waits for its client holds up no other', async (t) => {
+  const { probe, upstream } = waiting()
+  let first = true
+  const { start, socket, framesOf } = createChats(t, {
+    upstream: (request, context) => {
+      if (!first) return upstream(request, context)
+      first = false
+      return probe.run(context.signal, endless)
+    }
+  })
+  socket.holds = true
+  start('noisy')
+  await until('the budget to be full', () => framesOf('noisy').length > 30)
+  const { pulls } = probe
+
+  for (const id of ['a', 'b']) start(id, { messages: 'wrong' })
+  start('c')
+  await until('the second upstream', () => probe.starts === 2)
+
+  for (const id of ['a', 'b']) t.match(framesOf(id), [{ type: 'error' }])
+  t.equal(probe.pulls, pulls)
+  t.ok(pulls <= 34, '32 KiB are in flight')
+})
+
 t.test('a client that takes nothing for stallTimeoutMs is cut', async (t) => {
   const probe = new Probe()
-  const upstream = probe.adapter(async function * () { while (true) yield textDelta('x'.repeat(1_000)) })
+  const upstream = probe.adapter(endless)
   const { start, socket, calls, summaries } = createChats(t, { upstream }, { stallTimeoutMs: 100 })
   socket.holds = true
 
