@@ -7,6 +7,8 @@ import { PATIENCE_MS, SOON_MS, transports, type ChatClient, type Transport, type
 
 const MiB = 1024 * 1024
 
+t.setTimeout(300_000)
+
 /** A moment at which a client leaves. */
 interface Phase {
   readonly title: string
@@ -22,12 +24,12 @@ interface Phase {
   moment (scene: Scene, client: ChatClient): unknown
 }
 
-/** An answer that fills every buffer on its way, and then ends. */
+/** An answer of 10 MiB, which fills every buffer on its way, and then ends. */
 function fillAndThen (end: (exchange: HttpExchange) => void): SceneOptions {
   const text = textChunk('x'.repeat(MiB / 4))
   const answer = (exchange: HttpExchange): void => {
     openStream(exchange)
-    for (let index = 0; index < 64; index++) exchange.response.write(text)
+    for (let index = 0; index < 40; index++) exchange.response.write(text)
     end(exchange)
   }
   return { answer, highWaterMarkBytes: 128 * MiB }

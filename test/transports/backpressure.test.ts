@@ -6,6 +6,8 @@ import { ChatSocket, PATIENCE_MS, isTerminal, sip, transports, websocket, whole 
 
 const MiB = 1024 * 1024
 
+t.setTimeout(300_000)
+
 /** What the kernel's buffers take on both sides, and ours. */
 const MOST_BYTES = 12 * MiB
 

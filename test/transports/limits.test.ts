@@ -116,12 +116,15 @@ for (const transport of transports) {
         }
       }, { http2: transport.http2 })
       transport.route(app)
+      let hasLeft = (): boolean => app.llm.health().connections === 0
+      if (transport.name === 'sse') {
+        app.addHook('onRequest', async (_request, { clientSignal }) => { hasLeft = () => clientSignal.aborted })
+      }
       const client = transport.chat(t, await listen())
       await client.received.count(2)
 
       way.leave(client)
-      await until('the server to see it', () => app.llm.health().connections < 1 || transport.name === 'sse', PATIENCE_MS)
-      await sleep(80)
+      await until('the server to see it', () => hasLeft(), PATIENCE_MS)
       t.equal(app.llm.streams.size, 1, 'the stream goes on')
       go.resolve()
 

@@ -66,14 +66,14 @@ for (const transport of transports) {
     const client = scene.chat({ paused: true })
     await untilStill('the stream to be blocked', () => scene.probe.pulls)
 
-    await sleep(800)
+    await sleep(1_600)
     go.resolve()
     client.resume()
     await whole(client)
 
     t.equal(client.received.text.length, 16_000_000)
-    // Twenty are due while it is blocked; one or two may be on their way before and behind.
-    t.ok(client.received.heartbeats <= 8, `${client.received.heartbeats} heartbeats`)
+    // Forty are due while it is blocked; some may be on their way before and behind.
+    t.ok(client.received.heartbeats <= 15, `${client.received.heartbeats} heartbeats`)
   })
 
   for (const where of ['plugin', 'route', 'call'] as const) {
