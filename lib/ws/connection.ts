@@ -1,6 +1,6 @@
 import type { FastifyRequest } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
-import type { ClientMessage, Dialect } from '../../types/dialect.ts'
+import type { ClientMessage, Dialect, DialectContext } from '../../types/dialect.ts'
 import type { ResolvedSocketOptions } from '../options.ts'
 import type { GoawayFrame, ReadyFrame } from '../schemas/socket-frame.ts'
 import type { WheelEntry } from '../wheel.ts'
@@ -44,9 +44,9 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
   readonly outlet: Outlet
   readonly #socket: WebSocket
   readonly #inbox: Inbox
-  readonly #rate: RateLimit
   readonly #openedAt = performance.now()
-  /** Made with the first chat: most connections wait for one. */
+  /** Made with the first message and the first chat: most connections wait for one. */
+  #rate: RateLimit | undefined
   #chats: Chats | undefined
   /** How it is closed once it is going away. */
   #farewell: CloseCode = closeCodes.shutdown
@@ -62,8 +62,7 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
     this.request = request
     this.options = options
     this.#socket = socket
-    this.#inbox = new Inbox(dialect, { query: request.query as Record<string, unknown> })
-    this.#rate = new RateLimit(hub.limits.maxMessagesPerSecond)
+    this.#inbox = new Inbox(dialect, request as DialectContext)
     this.outlet = new Outlet(socket, request.raw.socket, this)
   }
 
@@ -83,6 +82,7 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
     this.alive()
     if (this.#isClosing) return
     if (isBinary) return this.close(closeCodes.binary)
+    this.#rate ??= new RateLimit(this.hub.limits.maxMessagesPerSecond)
     if (!this.#rate.take(this.#aliveAt)) return this.close(closeCodes.policy)
     this.#activeAt = this.#aliveAt
     try {

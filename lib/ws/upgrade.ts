@@ -43,5 +43,6 @@ export function chosenProtocol (request: UpgradeRequest): string | false | undef
  */
 export function takeSlot (request: FastifyRequest, connection: EventEmitter, hub: Hub): void {
   const { maxConnectionsPerKey, key } = hub.limits
-  connection.once('close', hub.takeSlot(maxConnectionsPerKey === 0 ? undefined : key(request)))
+  // Once, for it comes once; `once()` would keep two more objects for each idle connection.
+  connection.on('close', hub.takeSlot(maxConnectionsPerKey === 0 ? undefined : key(request)))
 }
