@@ -30,7 +30,7 @@ type Thrown = Partial<Pick<FastifyError, 'statusCode' | 'message'>> & { status?:
 function redact (error: unknown): void {
   if (!(error instanceof Error) || redactQueryKey(error.message) === error.message) return
   error.message = redactQueryKey(error.message)
-  error.stack = redactQueryKey(error.stack ?? '')
+  error.stack = redactQueryKey(String(error.stack))
 }
 
 function isErrorStatus (status: unknown): status is number {

@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { sleep, soon } from '../helper.ts'
@@ -46,11 +45,11 @@ async function checkUnharmed (t: Test, server: ReferenceServer, model?: string):
 }
 
 /** Writes a block again and again and reads nothing; stops when the connection goes, or after so many bytes. */
-async function flood ({ socket }: RawClient, block: Buffer, bytes: number): Promise<{ sent: number, isGone: boolean }> {
+async function flood ({ socket, gone }: RawClient, block: Buffer, bytes: number): Promise<{ sent: number, isGone: boolean }> {
   let sent = 0
   while (sent < bytes && !socket.destroyed) {
     sent += block.length
-    if (!socket.write(block)) await Promise.race([once(socket, 'drain').catch(() => {}), once(socket, 'close').catch(() => {})])
+    if (!socket.write(block)) await Promise.race([new Promise((resolve) => { socket.once('drain', resolve) }), gone])
   }
   return { sent, isGone: socket.destroyed }
 }
