@@ -230,15 +230,6 @@ export function withDetails (error: FastifyError, details: LlmErrorDetails): Llm
   return error as LlmError
 }
 
-/**
- * Marks a refusal by a limit: the caller may come again, in a second.
- * @returns The error, with what Fastify sends as `retry-after`.
- */
-export function retryLater (error: FastifyError): LlmError {
-  const seconds = 1
-  return withDetails(error, { retryable: true, retryAfterMs: seconds * 1000, headers: { 'retry-after': String(seconds) } })
-}
-
 /** Whether an error is one of the table above, of this copy of the package or another. */
 export function isLlmError (error: unknown): error is LlmError {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('LLM_ERR_')

@@ -111,7 +111,8 @@ export interface SocketOptions extends StreamOptions {
    */
   allowQueryKey?: boolean | undefined
   /**
-   * A client that answers no ping and sends nothing else for so many milliseconds after it is cut. `0` or `false` never.
+   * A client that answers no ping, sends nothing else and takes nothing that waits for it, for so many milliseconds, is
+   * cut. `0` or `false` never.
    * @default 25_000
    */
   pongTimeoutMs?: number | false | undefined

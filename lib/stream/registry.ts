@@ -1,7 +1,8 @@
 import type { StreamInfo, StreamSummary, Transport } from '../../types/hooks.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
-import { ShutdownError, TooManyStreamsError, TooManyStreamsPerKeyError, retryLater } from '../errors.ts'
+import { ShutdownError, TooManyStreamsError, TooManyStreamsPerKeyError } from '../errors.ts'
 import { within } from './within.ts'
+import { retryLater } from './retry-later.ts'
 import { Slots } from './slots.ts'
 
 /** So long the process waits for streams that it ended: for their last bytes, their sources and the host's hooks. */

@@ -82,9 +82,10 @@ export class SocketChat {
     this.#run.stop('stop')
   }
 
-  /** The client is gone. */
-  leave (): void {
-    this.#run.clientLeft()
+  /** The client is gone, or does not read. */
+  leave (why: 'client' | 'stalled'): void {
+    if (why === 'stalled') this.#run.stop(why)
+    else this.#run.clientLeft()
     this.#sink.close()
   }
 }

@@ -1,8 +1,9 @@
 import type { FastifyRequest } from 'fastify'
 import type { ClientMessage, Dialect } from '../../types/dialect.ts'
-import { BusyError, DuplicateIdError, GoingAwayError, retryLater } from '../errors.ts'
+import { BusyError, DuplicateIdError, GoingAwayError } from '../errors.ts'
 import type { ResolvedSocketOptions } from '../options.ts'
 import { toStreamError } from '../stream/client-error.ts'
+import { retryLater } from '../stream/retry-later.ts'
 import { SocketChat, type ChatOwner } from './chat.ts'
 import { checkFrameRequest } from './check-request.ts'
 import type { Hub } from './hub.ts'
@@ -43,6 +44,11 @@ export class Chats implements ChatOwner {
     return this.#open.size
   }
 
+  /** Whether a chat runs that its client gave no id. */
+  get hasUnnamed (): boolean {
+    return this.#ids.has(NO_ID)
+  }
+
   /** Starts a chat; synchronously, so that a `cancel` behind it finds it. */
   start (message: ChatMessage, dialect: Dialect): void {
     if (this.#ids.has(message.id ?? NO_ID)) return this.#refuseTwin(message, dialect)
@@ -60,9 +66,9 @@ export class Chats implements ChatOwner {
     this.#ids.get(id)?.cancel()
   }
 
-  /** The client is gone: ends every chat. */
-  leave (): void {
-    for (const chat of this.#open) chat.leave()
+  /** The client is gone, or does not read: ends every chat. */
+  leave (why: 'client' | 'stalled'): void {
+    for (const chat of this.#open) chat.leave(why)
   }
 
   chatEnded (chat: SocketChat): void {

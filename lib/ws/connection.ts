@@ -8,6 +8,7 @@ import { Chats, type ChatsOwner } from './chats.ts'
 import { closeCodes, type CloseCode } from './close-codes.ts'
 import { duesOf, type ConnectionTimes, type Due } from './dues.ts'
 import { goawayFrame, heartbeatFrame, pongFrame, readyFrame } from './control-frames.ts'
+import { GoodbyeWatch } from './goodbye-watch.ts'
 import type { Hub, HubMember } from './hub.ts'
 import { Inbox } from './inbox.ts'
 import { Outlet } from './outlet.ts'
@@ -48,6 +49,7 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
   /** Made with the first message and the first chat: most connections wait for one. */
   #rate: RateLimit | undefined
   #chats: Chats | undefined
+  #goodbye: GoodbyeWatch | undefined
   /** How it is closed once it is going away. */
   #farewell: CloseCode = closeCodes.shutdown
   #isClosing = false
@@ -56,6 +58,8 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
   #aliveAt = this.#openedAt
   #activeAt = this.#openedAt
   #pingedAt: number | undefined
+  /** How much the client had taken then. */
+  #takenAtPing = 0
 
   constructor ({ hub, socket, request, options, dialect }: ConnectionSetup) {
     this.hub = hub
@@ -120,16 +124,16 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
 
   // ---- what this side decides -------------------------------------------------------------------------------------
 
-  /** Closes the connection and ends its chats. */
-  close ([code, reason]: CloseCode): void {
+  /** Closes the connection and ends its chats: their client has left, or does not read. */
+  close ([code, reason]: CloseCode, why: 'client' | 'stalled' = 'client'): void {
     if (this.#isClosing) return
     this.#socket.close(code, reason)
-    this.#leave()
+    this.#leave(why)
   }
 
   /** The client does not read, or sends what asks for answers and does not read them. */
   cut (): void {
-    this.close(this.isGoingAway ? this.#farewell : closeCodes.overload)
+    this.close(this.isGoingAway ? this.#farewell : closeCodes.overload, 'stalled')
   }
 
   /** Takes no more chats; the connection is closed when its client has the terminal frame of the last one. */
@@ -143,7 +147,7 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
 
   chatsChanged (): void {
     this.#activeAt = performance.now()
-    this.hub.setBusy(this, this.#size > 0)
+    this.#goodbye?.set(this.#size > 0)
     // Not before the last terminal frame has left: whoever closes ends what is open.
     if (this.isGoingAway && this.#size === 0) this.close(this.#farewell)
   }
@@ -169,7 +173,8 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
   #handle (text: string): void {
     const read = this.#inbox.read(text)
     if (!Array.isArray(read)) return this.#act(read.message, read.dialect)
-    this.outlet.sendControl(read)
+    // Behind the error comes a terminal frame, which would be read as that of the chat that has no name.
+    this.outlet.sendControl(this.#chats?.hasUnnamed === true ? read.slice(0, 1) : read)
     if (this.#inbox.badFrames >= MAX_BAD_FRAMES) this.close(closeCodes.badFrames)
   }
 
@@ -177,6 +182,7 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
     if (message.type === 'cancel') return this.#chats?.cancel(message.id)
     if (message.type === 'ping') return this.#pong(message.ts)
     this.#chats ??= new Chats(this)
+    this.#goodbye ??= new GoodbyeWatch(this.request.raw.socket, () => this.checkOpen())
     this.#chats.start(message, dialect)
   }
 
@@ -193,7 +199,7 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
 
   #do (due: Due, now: number): void {
     switch (due) {
-      case 'dead': return this.#socket.terminate()
+      case 'dead': return this.#isTaking(now) ? undefined : this.#socket.terminate()
       case 'ping': return this.#ping(now)
       case 'heartbeat': return this.#beat(now)
       case 'lifetime': return this.isGoingAway ? undefined : this.goAway('lifetime', 0)
@@ -203,7 +209,17 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
 
   #ping (now: number): void {
     this.#pingedAt = now
+    this.#takenAtPing = this.outlet.taken
     this.#socket.ping()
+  }
+
+  /** A client that takes what waits for it is alive: its pong comes when it has read all that stands before the ping. */
+  #isTaking (now: number): boolean {
+    const { taken } = this.outlet
+    if (this.#socket.bufferedAmount === 0 || taken === this.#takenAtPing) return false
+    this.#pingedAt = now
+    this.#takenAtPing = taken
+    return true
   }
 
   /** A client that is behind has enough to read. */
@@ -221,8 +237,8 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
   }
 
   /** Ends every chat: there is nobody to write to, or it is about to be so. */
-  #leave (): void {
-    this.#chats?.leave()
+  #leave (why: 'client' | 'stalled' = 'client'): void {
+    this.#chats?.leave(why)
     if (this.#isClosing) return
     this.#isClosing = true
     this.hub.wheel.set(this, CLOSE_TIMEOUT_MS)

@@ -1,7 +1,8 @@
-import { ShutdownError, TooManyConnectionsError, TooManyConnectionsPerKeyError, retryLater } from '../errors.ts'
+import { ShutdownError, TooManyConnectionsError, TooManyConnectionsPerKeyError } from '../errors.ts'
 import type { ResolvedLimits } from '../options.ts'
 import type { GoawayFrame } from '../schemas/socket-frame.ts'
 import type { Core } from '../stream/core.ts'
+import { retryLater } from '../stream/retry-later.ts'
 import { Slots } from '../stream/slots.ts'
 import { within } from '../stream/within.ts'
 import { Wheel } from '../wheel.ts'
@@ -9,9 +10,6 @@ import { closeCodes, type CloseCode } from './close-codes.ts'
 
 /** After their close frame, connections get so long to go by themselves, in milliseconds; a little over their own limit. */
 const CLOSE_WAIT_MS = 1_500
-
-/** How often connections with chats are asked whether their client has said goodbye, in milliseconds. */
-const WATCH_MS = 50
 
 /** Figures of all WebSockets since the start, `fastify.llm.streams.stats().connections`. */
 export interface ConnectionStats {
@@ -25,8 +23,6 @@ export interface ConnectionStats {
 
 /** A connection, as the hub sees it. */
 export interface HubMember {
-  /** Looks whether its client has said goodbye. */
-  checkOpen (): void
   goAway (reason: GoawayFrame['reason'], deadlineMs: number): void
   close (code: CloseCode): void
 }
@@ -40,8 +36,6 @@ export class Hub {
   maxMessageBytes = 0
   readonly #slots: Slots
   readonly #connections = new Set<HubMember>()
-  readonly #busy = new Set<HubMember>()
-  #watch: NodeJS.Timeout | undefined
   #whenEmpty: (() => void) | undefined
 
   constructor (core: Core, limits: ResolvedLimits) {
@@ -80,19 +74,7 @@ export class Hub {
 
   delete (connection: HubMember): void {
     this.#connections.delete(connection)
-    this.setBusy(connection, false)
     if (this.#connections.size === 0) this.#whenEmpty?.()
-  }
-
-  /**
-   * Watches a connection while it has chats. A client that closes politely and does not read gives no `close` event
-   * before its TCP connection ends; that it said goodbye shows only in `readyState`.
-   */
-  setBusy (connection: HubMember, isBusy: boolean): void {
-    if (isBusy) this.#busy.add(connection)
-    else this.#busy.delete(connection)
-    if (this.#busy.size > 0) this.#watch ??= setInterval(() => this.#lookAtBusy(), WATCH_MS).unref()
-    else this.#stopWatch()
   }
 
   /** Tells every client that the server stops; those without a chat are closed at once. */
@@ -106,14 +88,5 @@ export class Hub {
     const empty = new Promise<void>((resolve) => { this.#whenEmpty = resolve })
     for (const connection of this.#connections) connection.close(closeCodes.shutdown)
     await within(empty, CLOSE_WAIT_MS)
-  }
-
-  #lookAtBusy (): void {
-    for (const connection of this.#busy) connection.checkOpen()
-  }
-
-  #stopWatch (): void {
-    clearInterval(this.#watch)
-    this.#watch = undefined
   }
 }

@@ -28,7 +28,7 @@ function createChats (t: Test, options: Partial<PluginOptions> = {}, own: Partia
   }
   const outlet = new Outlet(socket.asWebSocket, undefined, owner)
   const chats = new Chats({ ...owner, outlet, get isGoingAway () { return owner.isGoingAway } } as unknown as ChatsOwner)
-  t.teardown(() => chats.leave())
+  t.teardown(() => chats.leave('client'))
   const start = (id: string | undefined, request: Record<string, unknown> = { prompt: 'Hi' }, dialect = native) => chats.start({ type: 'chat', id, request }, dialect)
   const framesOf = (id: string) => socket.frames.filter((frame) => frame.id === id)
   return { chats, start, socket, owner, calls, summaries, framesOf, hub }
@@ -241,12 +241,24 @@ t.test('leave() ends every chat with reason client, and sends nothing more', asy
   for (const id of ['a', 'b', 'c']) start(id)
   await probe.opened.promise
 
-  chats.leave()
+  chats.leave('client')
 
   await until('all summaries', () => summaries.length === 3)
   t.strictSame(summaries.map(({ reason }) => reason), ['client', 'client', 'client'])
   t.strictSame(socket.sent, [])
   t.equal(chats.size, 0)
+})
+
+t.test('leave() of a client that does not read ends every chat with reason stalled, and drains none', async (t) => {
+  const { probe, upstream } = waiting()
+  const { chats, start, summaries } = createChats(t, { upstream }, { onDisconnect: 'drain' })
+  for (const id of ['a', 'b']) start(id)
+  await probe.opened.promise
+
+  chats.leave('stalled')
+
+  await until('all summaries', () => summaries.length === 2)
+  t.strictSame(summaries.map(({ reason }) => reason), ['stalled', 'stalled'])
 })
 
 t.test('a chat whose client left reads on where onDisconnect is drain', async (t) => {
@@ -261,7 +273,7 @@ t.test('a chat whose client left reads on where onDisconnect is drain', async (t
   start('c1')
   await until('the delta', () => framesOf('c1').length === 2)
 
-  chats.leave()
+  chats.leave('client')
   t.equal(chats.size, 1)
   t.equal(probe.signal?.aborted, false)
   go.resolve()

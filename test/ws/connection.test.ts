@@ -164,11 +164,12 @@ t.test('a closed connection is logged and forgotten', async (t) => {
 
 t.test('a client that says goodbye while it does not read ends its chats', async (t) => {
   const probe = new Probe()
-  const { socket, say, summaries } = createConnection(t, { ...native, upstream: adapterOf(probe) })
+  const { connection, socket, say, summaries } = createConnection(t, { ...native, upstream: adapterOf(probe) })
   say({ type: 'chat', id: 'c1', prompt: 'Hi' })
   await until('the delta', () => socket.sent.length >= 3)
 
   socket.readyState = WebSocket.CLOSING
+  connection.checkOpen()
 
   await until('the summary', () => summaries.length === 1)
   t.equal(summaries[0]?.reason, 'client')

@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Connection } from '../../lib/ws/connection.ts'
-import { soon, until } from '../helper.ts'
+import { soon } from '../helper.ts'
 import { createHub } from './helper.ts'
 
 /** A connection as far as a hub looks at it. */
@@ -8,8 +8,7 @@ function createConnection (onClose: (connection: Connection) => void = () => {})
   const calls: unknown[][] = []
   const connection = {
     goAway: (...args: unknown[]) => { calls.push(['goAway', ...args]) },
-    close: (code: unknown) => { calls.push(['close', code]); onClose(connection) },
-    checkOpen: () => { calls.push(['checkOpen']) }
+    close: (code: unknown) => { calls.push(['close', code]); onClose(connection) }
   } as unknown as Connection
   return { connection, calls }
 }
@@ -34,29 +33,6 @@ t.test('no slot is given while the server closes', async (t) => {
 
   t.throws(() => hub.takeSlot('a'), { code: 'LLM_ERR_SHUTDOWN', statusCode: 503, headers: { 'retry-after': '1' } })
   t.equal(hub.size, 0)
-})
-
-t.test('connections with chats are asked whether they are open, others are not', async (t) => {
-  const alive = setInterval(() => {}, 60_000)
-  t.teardown(() => clearInterval(alive))
-  const { hub } = createHub()
-  const [busy, idle] = [createConnection(), createConnection()]
-  for (const { connection } of [busy, idle]) hub.add(connection)
-  hub.setBusy(busy.connection, true)
-  hub.setBusy(busy.connection, true)
-  hub.setBusy(idle.connection, true)
-  hub.setBusy(idle.connection, false)
-
-  await until('two looks', () => busy.calls.length >= 2)
-  hub.delete(busy.connection)
-  const count = busy.calls.length
-
-  t.strictSame(busy.calls[0], ['checkOpen'])
-  t.strictSame(idle.calls, [])
-  hub.setBusy(idle.connection, true)
-  await until('two looks', () => idle.calls.length >= 2)
-  hub.setBusy(idle.connection, false)
-  t.equal(busy.calls.length, count)
 })
 
 t.test('goAway() tells every connection', async (t) => {

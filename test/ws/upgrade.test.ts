@@ -52,7 +52,6 @@ t.test('a slot is given back when the connection closes', async (t) => {
   t.equal(hub.size, 1)
 
   connection.emit('close')
-  connection.emit('close')
 
   t.equal(hub.size, 0)
 })
