@@ -313,6 +313,29 @@ t.test('three messages that are no frames close with 4400', async (t) => {
   t.strictSame(peer.frames.slice(1).map(({ type, error }) => [type, error.code]), Array.from({ length: 3 }, () => ['error', 'invalid-frame']))
 })
 
+t.test('strange requests are refused, and harm nothing', async (t) => {
+  const { app, listen, rejections } = await createApp(t)
+  app.get('/', { websocket: true }, app.llm.socket())
+  const peer = await connectNative(t, await listen())
+  const deep = `${'['.repeat(100_000)}${']'.repeat(100_000)}`
+  const strange = [
+    `"messages":[{"role":"user","content":"Hi"}],"tools":${deep}`,
+    `"messages":[{"role":"user","content":"Hi"}],"vendor":${deep}`,
+    '"messages":[]', '"messages":[null]', '"messages":[{}]', '"model":5,"prompt":"Hi"', '"prompt":"Hi","messages":[{"role":"user"}]', '"stream":"yes","prompt":"Hi"'
+  ]
+
+  for (const [index, fields] of strange.entries()) {
+    peer.say(`{"type":"chat","id":"${index}",${fields}}`)
+    t.match(await peer.takeChat(String(index)), [{ type: 'error', error: { code: 'invalid-request', status: 400 }, seq: 1 }], fields.slice(0, 60))
+  }
+
+  t.match((await peer.ask('good')).at(-1), { type: 'end', reason: 'complete' })
+  peer.say('{"type":"chat","id":"p","prompt":"Hi","__proto__":{"stream":false},"constructor":1}')
+  t.match((await peer.takeChat('p')).at(-1), { type: 'end', reason: 'complete' })
+  t.equal(({} as { stream?: unknown }).stream, undefined)
+  t.strictSame(rejections, [])
+})
+
 t.test('a binary message closes with 1003, a message over maxPayload with 1009, bad UTF-8 with 1007', async (t) => {
   const { app, listen, rejections } = await createApp(t, { websocket: { maxPayload: 100 } })
   app.get('/', { websocket: true }, app.llm.socket())
