@@ -4,7 +4,7 @@ import { openAiErrorHandler } from '../lib/error-handler.ts'
 import * as errors from '../lib/errors.ts'
 import type { LlmError } from '../lib/errors.ts'
 
-const { isLlmError, retryLater, wireCode, withDetails, OptionError, TooManyStreamsError, UpstreamRefusedError, UpstreamStatusError } = errors
+const { isLlmError, wireCode, withDetails, OptionError, TooManyStreamsError, UpstreamRefusedError, UpstreamStatusError } = errors
 
 /** Every row of the table: constructor, code, status, message with its arguments filled in. */
 const table: Array<[keyof typeof errors, unknown[], string, number, string]> = [
@@ -69,7 +69,7 @@ t.test('each error has its code, status, message and cause', async (t) => {
 })
 
 t.test('the table above is complete, and no code stands in it twice', async (t) => {
-  const helpers = ['isLlmError', 'retryLater', 'wireCode', 'withDetails']
+  const helpers = ['isLlmError', 'wireCode', 'withDetails']
   const codes = table.map(([, , code]) => code)
 
   t.same(Object.keys(errors).filter((name) => !helpers.includes(name)).sort(), table.map(([name]) => name).sort())
@@ -100,13 +100,6 @@ t.test('withDetails() adds what is known, and returns the same error', async (t)
   t.equal(detailed, error)
   t.match(detailed, { retryable: false, retryAfterMs: 0, headers: { a: 'b' }, statusCode: 504 })
   t.notOk('upstreamMessage' in detailed)
-})
-
-t.test('retryLater() says that the caller may come again in a second', async (t) => {
-  const error = new TooManyStreamsError()
-
-  t.equal(retryLater(error), error)
-  t.match(error, { retryable: true, retryAfterMs: 1_000, headers: { 'retry-after': '1' } })
 })
 
 interface LogLine { level: number, msg?: string, err?: { message: string } }

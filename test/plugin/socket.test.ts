@@ -134,6 +134,8 @@ for (const { name, request, textOf, last, isLast, failure } of dialects) {
     peer.say(request)
 
     await until('the refusal', () => peer.frames.some((frame) => JSON.stringify(frame).includes('"code":"busy"')))
+    peer.say('{')
+    await until('the other refusal', () => peer.frames.some((frame) => JSON.stringify(frame).includes('"code":"invalid-frame"')))
     t.notOk(peer.frames.some(isLast), 'no terminal frame, for it would be read as the first one\'s')
     t.equal(app.llm.streams.size, 1)
     t.equal(probe.signal?.aborted, false)

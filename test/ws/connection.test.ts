@@ -187,6 +187,21 @@ t.test('a silent client is pinged, and cut when nothing comes', async (t) => {
   t.strictSame(socket.sent, [], 'and gets no frames that it does not know')
 })
 
+t.test('a client that takes what waits for it is alive, until it takes nothing more', async (t) => {
+  const { connection, socket } = createConnection(t, { socket: { ...off, heartbeatMs: 60, pongTimeoutMs: 100 } })
+  socket.bufferedAmount = 1
+  await until('the ping', () => socket.pings === 1)
+  const reading = setInterval(() => connection.outlet.took(1), 5)
+  t.teardown(() => clearInterval(reading))
+
+  await sleep(400)
+  t.equal(socket.terminations, 0)
+  clearInterval(reading)
+
+  await until('the cut', () => socket.terminations > 0)
+  t.equal(socket.pings, 1)
+})
+
 t.test('any sign of life counts', async (t) => {
   const { connection, socket } = createConnection(t, { socket: { ...off, heartbeatMs: 60, pongTimeoutMs: 3_000 } })
 
