@@ -1,5 +1,6 @@
 import Fastify from 'fastify'
 import t from 'tap'
+import { openAiErrorHandler } from '../lib/error-handler.ts'
 import { logSerializers, redactQueryKey, redactingSerializer } from '../lib/log-serializers.ts'
 
 /** The `req` of the first request line that a logger with these serializers writes. */
@@ -12,11 +13,18 @@ async function requestLine (url: string, logger: object = {}) {
   return lines.find(({ msg }) => msg === 'incoming request')?.req
 }
 
-t.test('redactQueryKey() takes the value of api_key out of an address', async (t) => {
-  t.equal(redactQueryKey('/ws?api_key=sk-1'), '/ws?api_key=[redacted]')
-  t.equal(redactQueryKey('/ws?model=m&api_key=sk-1&x=2#api_key'), '/ws?model=m&api_key=[redacted]&x=2#api_key')
-  t.equal(redactQueryKey('/ws?API_KEY=sk-1&api_key=sk-2'), '/ws?API_KEY=[redacted]&api_key=[redacted]')
-  t.equal(redactQueryKey('/ws?my_api_key=1&model=m'), '/ws?my_api_key=1&model=m')
+t.test('redactQueryKey() takes the value of api_key out of an address, however its name is written', async (t) => {
+  for (const [address, redacted] of [
+    ['/ws/chat', '/ws/chat'],
+    ['/ws/chat?api_key=sk-1', '/ws/chat?api_key=[redacted]'],
+    ['/ws/chat?model=m&api_key=sk-1&x=2#y', '/ws/chat?model=m&api_key=[redacted]&x=2#y'],
+    ['/ws?API_KEY=sk-1&api_key=sk-2#api_key', '/ws?API_KEY=[redacted]&api_key=[redacted]#api_key'],
+    ['/ws/chat?api%5Fkey=sk-1', '/ws/chat?api%5Fkey=[redacted]'],
+    ['/ws/chat?%61PI_key=sk-1', '/ws/chat?%61PI_key=[redacted]'],
+    ['/ws/chat?api_key=sk-1=?x&api_key=sk-2', '/ws/chat?api_key=[redacted]&api_key=[redacted]'],
+    ['/ws/chat?%zz=1&my_api_key=2', '/ws/chat?%zz=1&my_api_key=2'],
+    ['\'/%zz?api_key=sk-1\' is not a valid url', '\'/%zz?api_key=[redacted] is not a valid url']
+  ] as const) t.equal(redactQueryKey(address), redacted)
 })
 
 t.test('logSerializers log what Fastify logs, without the key', async (t) => {
@@ -45,4 +53,18 @@ t.test('redactingSerializer() keeps what a logger\'s own serializer returns, wit
 t.test('redactingSerializer() of a logger without one is ours', async (t) => {
   t.equal(redactingSerializer({}), logSerializers.req)
   t.equal(redactingSerializer({ [Symbol.for('pino.serializers')]: {} }), logSerializers.req)
+})
+
+t.test('openAiErrorHandler takes the key out of what Fastify says of an address', async (t) => {
+  const lines: string[] = []
+  const app = Fastify({
+    frameworkErrors: openAiErrorHandler,
+    logger: { serializers: logSerializers, stream: { write: (line: string) => { lines.push(line) } } }
+  })
+  t.teardown(() => app.close())
+  const response = await app.inject('/%zz?api_key=sk-secret&x=1')
+  t.equal(response.statusCode, 400)
+  t.match(response.json().error.message, '/%zz?api_key=[redacted]&x=1')
+  t.ok(lines.length > 1)
+  t.notMatch(response.body + lines.join(''), 'sk-secret')
 })
