@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import type { UpstreamAdapter } from '../../types/adapter.ts'
+import type { AdapterContext, UpstreamAdapter } from '../../types/adapter.ts'
 import type { Transport } from '../../types/hooks.ts'
 import type { Logger } from '../../types/logger.ts'
 import type { ModelPrice } from '../../types/options.ts'
@@ -37,8 +37,17 @@ export interface RunTarget {
 
 /** Opens the upstream for a chat. */
 export function openChat (core: Core, request: ChatRequest, { signal, log }: SourceContext, httpRequest?: unknown): OpenedSource {
-  const iterable = core.upstream(withMessages(request), { signal, log, httpRequest })
-  return { iterator: iterable[Symbol.asyncIterator](), stage: new ChatStage({ request, prices: core.prices, isUpstream: true }), request }
+  const iterator = askUpstream(core.upstream, withMessages(request), { signal, log, httpRequest })
+  return { iterator, stage: new ChatStage({ request, prices: core.prices, isUpstream: true }), request }
+}
+
+/** An adapter that is no generator may throw at once: it failed all the same, as one that throws later. */
+function askUpstream (upstream: UpstreamAdapter, request: ChatRequest, context: AdapterContext): AsyncIterator<unknown> {
+  try {
+    return upstream(request, context)[Symbol.asyncIterator]()
+  } catch (error) {
+    return { next: () => Promise.reject(error) }
+  }
 }
 
 /** Adapters see messages only: `prompt` is a caller's shorthand for one. */

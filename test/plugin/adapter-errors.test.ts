@@ -36,6 +36,15 @@ t.test('an adapter\'s error with an HTTP status reaches the client as it is', as
   t.equal(response.json().message, 'Pay first')
 })
 
+t.test('an adapter that throws at once, or returns nothing, failed like one that throws later', async (t) => {
+  for (const upstream of [() => { throw new Error('password is 1234') }, () => undefined]) {
+    const response = await ask(t, upstream as unknown as UpstreamAdapter)
+
+    t.equal(response.statusCode, 502)
+    t.match(response.json(), { code: 'LLM_ERR_UPSTREAM_FAILED', message: 'The upstream reported an error' })
+  }
+})
+
 t.test('what an adapter throws need not be an error', async (t) => {
   const response = await ask(t, failing(null))
 
