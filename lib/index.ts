@@ -25,6 +25,8 @@ import { streamReply } from './sse/reply.ts'
 import { Chat } from './stream/chat.ts'
 import type { Core } from './stream/core.ts'
 import { StreamRegistry } from './stream/registry.ts'
+import { addFirstRouteHook } from './route-hook.ts'
+import { shutdownOf } from './shutdown.ts'
 import { createUpstream } from './upstream/create-upstream.ts'
 import { clientKey } from './ws/client-key.ts'
 import { Hub } from './ws/hub.ts'
@@ -41,16 +43,15 @@ async function llmStream (fastify: FastifyInstance, options: PluginOptions): Pro
   const resolved = resolvePluginOptions(options)
   const core = createCore(fastify, resolved)
   const hub = new Hub(core, resolved.limits)
-  const sockets = new SocketRoutes({ hub, defaults: resolved.socket, server: whoseWebSocket(fastify, resolved) })
+  const sockets = new SocketRoutes({ hub, defaults: resolved.socket, isEnabled: hasWebSocketServer(fastify) || resolved.websocket !== undefined })
   if (resolved.cors !== undefined && !fastify.hasPlugin('@fastify/cors')) await fastify.register(fastifyCors, resolved.cors)
-  // Before @fastify/websocket wraps the handlers of its routes.
-  fastify.addHook('onRoute', function (route) { prepareRoute(route, { core, sockets, instance: this }) })
-  if (resolved.websocket !== undefined) hub.maxMessageBytes = await openWebSocketServer(fastify, resolved.websocket)
+  addFirstRouteHook(fastify, function (route) { prepareRoute(route, { core, sockets, instance: this }) })
+  if (resolved.websocket !== undefined) hub.maxMessageBytes = await openWebSocketServer(fastify, resolved.websocket, hub.guard)
   fastify.decorate('llm', createLlm(core, hub, sockets))
   decorateRequest(fastify, resolved)
   decorateReply(fastify, core)
   // preClose runs while connections are still open, so that streams can tell their clients.
-  fastify.addHook('preClose', () => shutDown(core, hub, resolved.shutdownGraceMs))
+  fastify.addHook('preClose', shutdownOf(fastify.server, () => shutDown(core, hub, resolved.shutdownGraceMs)))
   fastify.addHook('onClose', () => core.upstream.close?.())
 }
 
@@ -59,11 +60,6 @@ async function shutDown ({ registry }: Core, hub: Hub, graceMs: number): Promise
   hub.goAway(graceMs)
   await ended
   await hub.close()
-}
-
-function whoseWebSocket (fastify: FastifyInstance, { websocket }: ResolvedPluginOptions): 'own' | 'hosts' | 'none' {
-  if (hasWebSocketServer(fastify)) return 'hosts'
-  return websocket === undefined ? 'none' : 'own'
 }
 
 function checkDecorators (fastify: FastifyInstance): void {

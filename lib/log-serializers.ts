@@ -3,6 +3,9 @@ import type { FastifyRequest } from 'fastify'
 /** Where pino keeps a logger's serializers. @see https://getpino.io/#/docs/api?id=pino-symbols */
 const kSerializers = Symbol.for('pino.serializers')
 
+/** How deep what a serializer returns is looked into. */
+const MAX_DEPTH = 3
+
 /** Turns a request into what is logged of it. */
 type RequestSerializer = (request: FastifyRequest) => unknown
 
@@ -40,8 +43,13 @@ export function redactingSerializer (log: object): RequestSerializer {
   return own === undefined ? logSerializers.req : (request) => redactTexts(own(request))
 }
 
-function redactTexts (logged: unknown): unknown {
+/** Texts, and what is called `api_key`, to some depth: a query may be logged in parts. */
+function redactTexts (logged: unknown, depth = MAX_DEPTH): unknown {
   if (typeof logged === 'string') return redactQueryKey(logged)
-  if (typeof logged !== 'object' || logged === null) return logged
-  return Object.fromEntries(Object.entries(logged).map(([name, value]) => [name, typeof value === 'string' ? redactQueryKey(value) : value]))
+  if (!isPlain(logged) || depth === 0) return logged
+  return Object.fromEntries(Object.entries(logged).map(([name, value]) => [name, isKeyName(name) ? '[redacted]' : redactTexts(value, depth - 1)]))
+}
+
+function isPlain (value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && [Object.prototype, null].includes(Object.getPrototypeOf(value))
 }

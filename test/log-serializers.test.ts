@@ -48,6 +48,8 @@ t.test('redactingSerializer() keeps what a logger\'s own serializer returns, wit
   t.equal(withOwn(() => 'GET /?api_key=sk-1')(request), 'GET /?api_key=[redacted]')
   t.equal(withOwn(() => null)(request), null)
   t.equal(withOwn(() => 5)(request), 5)
+  const date = new Date()
+  t.strictSame(withOwn(() => ({ query: { API_key: 'sk-1', model: 'm' }, at: date, list: ['?api_key=1'] }))(request), { query: { API_key: '[redacted]', model: 'm' }, at: date, list: ['?api_key=1'] })
 })
 
 t.test('redactingSerializer() of a logger without one is ours', async (t) => {

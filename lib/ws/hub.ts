@@ -7,6 +7,7 @@ import { Slots } from '../stream/slots.ts'
 import { within } from '../stream/within.ts'
 import { Wheel } from '../wheel.ts'
 import { closeCodes, type CloseCode } from './close-codes.ts'
+import { UpgradeGuard } from './upgrade-guard.ts'
 
 /** After their close frame, connections get so long to go by themselves, in milliseconds; a little over their own limit. */
 const CLOSE_WAIT_MS = 1_500
@@ -32,6 +33,7 @@ export class Hub {
   readonly core: Core
   readonly limits: ResolvedLimits
   readonly wheel = new Wheel()
+  readonly guard = new UpgradeGuard()
   /** Largest message that the server of @fastify/websocket takes, in bytes. */
   maxMessageBytes = 0
   readonly #slots: Slots
@@ -84,6 +86,7 @@ export class Hub {
 
   /** Closes what is still open, and waits until it has gone; a client that does not answer is cut. */
   async close (): Promise<void> {
+    this.guard.close()
     if (this.#connections.size === 0) return
     const empty = new Promise<void>((resolve) => { this.#whenEmpty = resolve })
     for (const connection of this.#connections) connection.close(closeCodes.shutdown)

@@ -3,6 +3,7 @@ import { InvalidFrameError, isLlmError } from '../errors.ts'
 import { isObject, parseJson } from '../json.ts'
 import { toStreamError } from '../stream/client-error.ts'
 import { dialects } from './dialects/index.ts'
+import { MAX_ID_LENGTH } from './dialects/client-frame.ts'
 import { native } from './dialects/native.ts'
 
 /** A message that was understood, and the dialect that it is in. */
@@ -57,7 +58,8 @@ export class Inbox {
   #refuse (error: unknown, frame: unknown): string[] {
     if (!isLlmError(error)) throw error
     this.badFrames++
-    const ref = isObject(frame) && typeof frame.id === 'string' ? frame.id.slice(0, 64) : undefined
+    // Cut short, it might be the id of another chat.
+    const ref = isObject(frame) && typeof frame.id === 'string' && frame.id.length <= MAX_ID_LENGTH ? frame.id : undefined
     return (this.#spoken ?? native).refuse(toStreamError(error, false), ref)
   }
 }

@@ -24,16 +24,14 @@ export function socketOptionsOf ({ routeOptions }: FastifyRequest): ResolvedSock
 export interface SocketRoutesSetup {
   readonly hub: Hub
   readonly defaults: ResolvedSocketOptions
-  /** Whose @fastify/websocket there is. The host's wraps the handlers of routes before we see them. */
-  readonly server: 'own' | 'hosts' | 'none'
+  /** Whether there is a WebSocket server. */
+  readonly isEnabled: boolean
 }
 
 /** The WebSocket routes of one plugin instance: finds ours among all routes, and puts our checks in front of them. */
 export class SocketRoutes {
   readonly #setup: SocketRoutesSetup
   readonly #handlers = new WeakMap<object, SocketOptions>()
-  /** Options of the last handler that no route has taken. */
-  #unclaimed: SocketOptions | undefined
 
   constructor (setup: SocketRoutesSetup) {
     this.#setup = setup
@@ -44,17 +42,16 @@ export class SocketRoutes {
    * @throws LLM_ERR_OPTION for wrong options, LLM_ERR_NO_WEBSOCKET without a WebSocket server.
    */
   handler (options: SocketOptions = {}): SocketHandler {
-    if (this.#setup.server === 'none') throw new NoWebSocketError()
+    if (!this.#setup.isEnabled) throw new NoWebSocketError()
     mergeSocketOptions(this.#setup.defaults, options, '')
     const handler: SocketHandler = (socket, request) => this.#open(socket, request, options)
     this.#handlers.set(handler, options)
-    this.#unclaimed = options
     return handler
   }
 
   /** Looks at a WebSocket route that is being registered. Ours are judged before the upgrade, hold a slot and log no keys. */
   prepare (route: RouteOptions, { log }: FastifyInstance): void {
-    const options = this.#claim(route)
+    const options = this.#handlers.get(route.wsHandler ?? route.handler)
     if (options === undefined || ![route.method].flat().includes('GET')) return
     const { hub, defaults } = this.#setup
     const resolved = mergeSocketOptions(mergeSocketOptions(defaults, route.stream, 'stream.'), options, '')
@@ -71,17 +68,6 @@ export class SocketRoutes {
     })
   }
 
-  /**
-   * The options of a route's handler, if that is ours. Where the host's @fastify/websocket has wrapped it, it is taken to
-   * be the one that was made last: `app.get(path, { websocket: true }, app.llm.socket())`.
-   */
-  #claim ({ handler, wsHandler }: RouteOptions): SocketOptions | undefined {
-    const known = this.#handlers.get(wsHandler ?? handler)
-    const options = known ?? (this.#setup.server === 'hosts' ? this.#unclaimed : undefined)
-    if (options === this.#unclaimed) this.#unclaimed = undefined
-    return options
-  }
-
   #open (socket: WebSocket, request: FastifyRequest, options: SocketOptions): void {
     const { hub, defaults } = this.#setup
     const resolved = socketOptionsOf(request)
@@ -89,7 +75,7 @@ export class SocketRoutes {
     this.#openLate(socket, request, mergeSocketOptions(defaults, options, ''))
   }
 
-  /** A route that was not seen, behind the host's @fastify/websocket, is judged after its upgrade. */
+  /** A route whose handler was not recognised, because somebody has wrapped it, is judged after its upgrade. */
   #openLate (socket: WebSocket, request: FastifyRequest, options: ResolvedSocketOptions): void {
     try {
       checkUpgrade(request, options)

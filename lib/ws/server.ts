@@ -5,6 +5,7 @@ import type { ServerOptions, WebSocketServer } from 'ws'
 import type { WebSocketServerOptions } from '../../types/options.ts'
 import { isBearer } from './subprotocols.ts'
 import { chosenProtocol } from './upgrade.ts'
+import type { UpgradeGuard } from './upgrade-guard.ts'
 
 /** What `ws` takes when nobody says otherwise, in bytes: no chat is so large, and few clients could fill the memory. */
 const WS_MAX_PAYLOAD = 100 * 1024 * 1024
@@ -19,14 +20,16 @@ export function hasWebSocketServer (fastify: FastifyInstance): boolean {
 /**
  * Registers @fastify/websocket, or takes the host's as it is, and sees to its subprotocols.
  * @param options Options of the `ws` server, where it is ours.
+ * @param guard Looks after the upgrades that it refuses.
  * @returns The largest message that it takes, in bytes.
  */
-export async function openWebSocketServer (fastify: FastifyInstance, options: WebSocketServerOptions): Promise<number> {
+export async function openWebSocketServer (fastify: FastifyInstance, options: WebSocketServerOptions, guard: UpgradeGuard): Promise<number> {
   const isHosts = hasWebSocketServer(fastify)
   if (!isHosts) await fastify.register(fastifyWebsocket, { options })
   const own = fastify.websocketServer.options
   if (isHosts) warnOfHosts(fastify, own)
   own.handleProtocols = chooseProtocol(own.handleProtocols)
+  guard.watch(fastify.server, fastify.websocketServer)
   return own.maxPayload ?? WS_MAX_PAYLOAD
 }
 

@@ -23,12 +23,17 @@ type UpgradeRequest = IncomingMessage & { [kProtocol]?: string | false }
  * @throws LLM_ERR_UPGRADE_REQUIRED (426), LLM_ERR_ORIGIN (403), LLM_ERR_QUERY_KEY (400).
  */
 export function checkUpgrade (request: FastifyRequest, options: ResolvedSocketOptions): void {
-  if (!request.ws) throw withDetails(new UpgradeRequiredError(), { headers: { upgrade: 'websocket' } })
+  if (!request.ws) throw upgradeRequired(request)
   const { origin, 'sec-websocket-protocol': offered } = request.headers
-  if (!isAllowedOrigin(origin, request.host, options.origins)) throw new OriginError(String(origin).slice(0, MAX_ORIGIN))
+  if (!isAllowedOrigin(origin, request, options.origins)) throw new OriginError(String(origin).slice(0, MAX_ORIGIN))
   if (!options.allowQueryKey && queryKey(request.query) !== undefined) throw new QueryKeyError()
   const raw: UpgradeRequest = request.raw
   raw[kProtocol] = chooseDialect(offeredProtocols(offered))?.name ?? false
+}
+
+/** HTTP/2 has no such header, and Node throws where it is set. */
+function upgradeRequired ({ raw: { httpVersionMajor } }: FastifyRequest): Error {
+  return withDetails(new UpgradeRequiredError(), { headers: httpVersionMajor === 1 ? { upgrade: 'websocket' } : undefined })
 }
 
 /** The subprotocol that was chosen for a request, `false` for none; `undefined` when it was not judged. */

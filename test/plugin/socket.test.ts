@@ -60,7 +60,7 @@ const dialects = [
     textOf: (frame: any) => frame.type === 'content_delta' ? frame.content : '',
     last: { type: 'done', finish_reason: 'stop' },
     isLast: ({ type }: any) => type === 'done',
-    failure: [{ type: 'error', message: 'The upstream reported an error', code: 'upstream-failed' }, { type: 'done', finish_reason: 'error' }]
+    failure: [{ type: 'error', message: 'The upstream reported an error', code: 'upstream-failed', status: 502 }, { type: 'done', finish_reason: 'error' }]
   },
   {
     name: 'request',
@@ -68,7 +68,7 @@ const dialects = [
     textOf: (frame: any) => frame.delta?.content ?? '',
     last: { type: 'chat.response', delta: {}, done: true, finish_reason: 'stop', usage },
     isLast: ({ done }: any) => done === true,
-    failure: [{ type: 'error', message: 'The upstream reported an error', code: 'upstream-failed' }, { type: 'chat.response', delta: {}, done: true, finish_reason: 'error' }]
+    failure: [{ type: 'error', message: 'The upstream reported an error', code: 'upstream-failed', status: 502 }, { type: 'chat.response', delta: {}, done: true, finish_reason: 'error' }]
   },
   {
     name: 'openai',

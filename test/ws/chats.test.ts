@@ -192,7 +192,7 @@ t.test('an upstream that throws at once ends its chat', async (t) => {
   start('c1')
   await until('the release', () => chats.size === 0)
 
-  t.match(framesOf('c1'), [{ type: 'error', seq: 1, error: { code: 'source-failed', message: 'The stream failed' } }])
+  t.match(framesOf('c1'), [{ type: 'error', seq: 1, error: { code: 'upstream-failed', message: 'The upstream reported an error' } }])
   await until('the summary', () => summaries.length === 1)
 })
 

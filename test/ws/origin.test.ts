@@ -1,5 +1,8 @@
 import t from 'tap'
-import { isAllowedOrigin } from '../../lib/ws/origin.ts'
+import type { ResolvedSocketOptions } from '../../lib/options.ts'
+import * as origins from '../../lib/ws/origin.ts'
+
+const isAllowedOrigin = (origin: string | undefined, host: string, allowed: ResolvedSocketOptions['origins'], protocol = 'http') => origins.isAllowedOrigin(origin, { host, protocol }, allowed)
 
 t.test('a request without an Origin comes from no browser, and passes', async (t) => {
   for (const allowed of ['same-origin', '*', [], ['https://app.example']] as const) t.equal(isAllowedOrigin(undefined, 'api.example', allowed), true)
@@ -18,6 +21,14 @@ t.test('same-origin: the page is of the host that was asked', async (t) => {
   t.equal(isAllowed('ftp://api.example', 'api.example'), false)
   t.equal(isAllowed('null', 'null'), false)
   t.equal(isAllowed('', ''), false)
+})
+
+t.test('same-origin: a default port may be written out, and a page without encryption is another origin than a server with it', async (t) => {
+  t.equal(isAllowedOrigin('https://api.example', 'api.example:443', 'same-origin'), true)
+  t.equal(isAllowedOrigin('https://api.example:443', 'api.example', 'same-origin', 'https'), true)
+  t.equal(isAllowedOrigin('http://api.example', 'api.example:80', 'same-origin'), true)
+  t.equal(isAllowedOrigin('http://api.example', 'api.example:443', 'same-origin'), false)
+  t.equal(isAllowedOrigin('http://api.example', 'api.example', 'same-origin', 'https'), false)
 })
 
 t.test('a list takes the place of that, in any case of letters', async (t) => {

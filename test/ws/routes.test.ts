@@ -6,6 +6,7 @@ import { connectNative, connectPeer, createHostApp, createLogger, injectNative, 
 t.test('socket options are checked when the handler is made, and those of a route when it is registered', async (t) => {
   const { app } = await createApp(t)
 
+  t.throws(() => app.llm.socket({ origins: ['https://*.example'] }), { code: 'LLM_ERR_OPTION', message: /^Option "origins" is an array/ })
   t.throws(() => app.llm.socket({ origin: '*' } as never), { code: 'LLM_ERR_OPTION', message: /^Option "origin" is unknown/ })
   t.throws(() => app.get('/', { websocket: true, stream: { idleTimeoutMs: -1 } }, app.llm.socket()), { code: 'LLM_ERR_OPTION', message: /^Option "stream.idleTimeoutMs" is -1/ })
 })
@@ -149,11 +150,10 @@ t.test('the host\'s @fastify/websocket: the handler that was made last is the ro
   }
 })
 
-t.test('the host\'s @fastify/websocket: a handler of a second route is judged after its upgrade', async (t) => {
+t.test('a handler that somebody has wrapped is judged after its upgrade', async (t) => {
   const { app, listen, lines } = await createHostApp(t, undefined, { limits: { maxConnections: 2, maxConnectionsPerKey: 2 } })
   const handler = app.llm.socket({ origins: ['https://app.example'] })
-  app.get('/a', { websocket: true }, handler)
-  app.get('/b', { websocket: true }, handler)
+  app.get('/b', { websocket: true }, (socket, request) => handler(socket, request))
   const port = await listen()
 
   const evil = await connectPeer(t, port, { path: '/b', origin: 'https://evil.example' })
@@ -169,6 +169,22 @@ t.test('the host\'s @fastify/websocket: a handler of a second route is judged af
   await good.closed
   await until('a free slot', () => app.llm.health().connections === 1)
   await connectNative(t, port, { path: '/b' })
+})
+
+t.test('the host\'s @fastify/websocket: each route has the options of its own handler, whenever that was made', async (t) => {
+  const { app, listen } = await createHostApp(t)
+  const strict = app.llm.socket({ origins: ['https://strict.example'] })
+  const lax = app.llm.socket({ origins: '*' })
+  app.get('/own', { websocket: true }, (socket) => { socket.send('"own"') })
+  app.get('/strict', { websocket: true }, strict)
+  for (const path of ['/lax', '/lax-too']) app.get(path, { websocket: true }, lax)
+  const port = await listen()
+  const origin = 'https://evil.example'
+
+  t.equal((await refusalOf(port, { path: '/strict', origin })).status, 403)
+  for (const path of ['/lax', '/lax-too']) t.equal((await (await connectNative(t, port, { path, origin })).ask('c1')).at(-1).type, 'end')
+  const own = await connectPeer(t, port, { path: '/own', origin })
+  await until('the host\'s frame', () => own.frames.includes('own'))
 })
 
 t.test('the host\'s @fastify/websocket: a route that is registered while no handler waits is the host\'s', async (t) => {

@@ -3,6 +3,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import { WebSocketServer } from 'ws'
 import { hasWebSocketServer, openWebSocketServer } from '../../lib/ws/server.ts'
+import { UpgradeGuard } from '../../lib/ws/upgrade-guard.ts'
 import { createApp } from '../helper.ts'
 import { connectPeer, createHostApp, createLogger } from './helper.ts'
 
@@ -14,7 +15,7 @@ async function open (t: Test, register?: (app: FastifyInstance) => unknown) {
   const app = Fastify({ loggerInstance: logger }) as unknown as FastifyInstance
   t.teardown(() => app.close())
   await register?.(app)
-  const maxPayload = await openWebSocketServer(app, { maxPayload: 5 * MiB, perMessageDeflate: false })
+  const maxPayload = await openWebSocketServer(app, { maxPayload: 5 * MiB, perMessageDeflate: false }, new UpgradeGuard())
   return { app, maxPayload, warnings: lines.filter(({ level }) => level === 'warn').map(({ message }) => message), options: app.websocketServer.options }
 }
 

@@ -10,9 +10,11 @@ function createRequest (headers: object = {}, fields: object = {}) {
 }
 
 t.test('a request without an upgrade is refused with 426', async (t) => {
-  const request = createRequest({}, { ws: false })
+  const ofVersion = (httpVersionMajor: number) => createRequest({}, { ws: false, raw: { httpVersionMajor } })
 
-  t.throws(() => checkUpgrade(request, socketOptions()), { code: 'LLM_ERR_UPGRADE_REQUIRED', statusCode: 426, headers: { upgrade: 'websocket' } })
+  t.throws(() => checkUpgrade(ofVersion(1), socketOptions()), { code: 'LLM_ERR_UPGRADE_REQUIRED', statusCode: 426, headers: { upgrade: 'websocket' } })
+  const error = t.throws(() => checkUpgrade(ofVersion(2), socketOptions()), { code: 'LLM_ERR_UPGRADE_REQUIRED' }) as object
+  t.notOk('headers' in error, 'Node throws where HTTP/2 has such a header')
 })
 
 t.test('another origin is refused with 403, and quoted in short', async (t) => {

@@ -2,7 +2,7 @@ import type { ClientMessage, JsonFrame } from '../../../types/dialect.ts'
 import { InvalidFrameError } from '../../errors.ts'
 
 /** Longest id of a chat, in characters. */
-const MAX_ID_LENGTH = 64
+export const MAX_ID_LENGTH = 64
 
 /**
  * The id of a frame, which is echoed in every frame of its chat.

@@ -63,6 +63,6 @@ function toFrame ({ content, reasoning_content: reasoning, refusal, tool_calls: 
 }
 
 /** Clients of this dialect look for `done` and nothing else. */
-function failure ({ message, code }: StreamError, chat: object): string[] {
-  return [JSON.stringify({ type: 'error', message, code, ...chat }), JSON.stringify({ type: 'done', finish_reason: 'error', ...chat })]
+function failure ({ message, code, status }: StreamError, chat: object): string[] {
+  return [JSON.stringify({ type: 'error', message, code, status, ...chat }), JSON.stringify({ type: 'done', finish_reason: 'error', ...chat })]
 }

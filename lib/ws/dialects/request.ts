@@ -57,6 +57,6 @@ function last (fields: object): string {
 }
 
 /** Clients of this dialect look for `done` and nothing else. */
-function failure ({ message, code }: StreamError, chat: object): string[] {
-  return [JSON.stringify({ type: 'error', message, code, ...chat }), last({ finish_reason: 'error', ...chat })]
+function failure ({ message, code, status }: StreamError, chat: object): string[] {
+  return [JSON.stringify({ type: 'error', message, code, status, ...chat }), last({ finish_reason: 'error', ...chat })]
 }

@@ -47,7 +47,7 @@ t.test('an id is echoed in every frame', async (t) => {
 
 t.test('a failed answer ends with error and done, one without a finish with done', async (t) => {
   t.strictSame(write(completion, {}, [], { reason: 'upstream-error', error }), [
-    { type: 'error', message: error.message, code: error.code }, { type: 'done', finish_reason: 'error' }
+    { type: 'error', message: error.message, code: error.code, status: error.status }, { type: 'done', finish_reason: 'error' }
   ])
   t.strictSame(write(completion, {}, [], { reason: 'stop' }), [{ type: 'done', finish_reason: 'stop' }])
 })
@@ -62,6 +62,6 @@ t.test('stream: false gives one content_delta, usage and done', async (t) => {
 t.test('what belongs to no chat is refused with ref, and then done', async (t) => {
   const refused = (ref?: string) => completion.refuse(error, ref).map((frame) => JSON.parse(frame))
 
-  t.strictSame(refused('c1'), [{ type: 'error', message: error.message, code: error.code, ref: 'c1' }, { type: 'done', finish_reason: 'error', ref: 'c1' }])
-  t.strictSame(refused(), [{ type: 'error', message: error.message, code: error.code }, { type: 'done', finish_reason: 'error' }])
+  t.strictSame(refused('c1'), [{ type: 'error', message: error.message, code: error.code, status: error.status, ref: 'c1' }, { type: 'done', finish_reason: 'error', ref: 'c1' }])
+  t.strictSame(refused(), [{ type: 'error', message: error.message, code: error.code, status: error.status }, { type: 'done', finish_reason: 'error' }])
 })

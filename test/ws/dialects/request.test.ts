@@ -39,7 +39,7 @@ t.test('an id is echoed in every frame', async (t) => {
 
 t.test('a failed answer ends with error and a last frame, one without a finish with a last frame', async (t) => {
   t.strictSame(write(request, {}, [], { reason: 'upstream-error', error }), [
-    { type: 'error', message: error.message, code: error.code }, { type: 'chat.response', delta: {}, done: true, finish_reason: 'error' }
+    { type: 'error', message: error.message, code: error.code, status: error.status }, { type: 'chat.response', delta: {}, done: true, finish_reason: 'error' }
   ])
   t.strictSame(write(request, {}, [], { reason: 'stop' }), [{ type: 'chat.response', delta: {}, done: true }])
 })
@@ -54,7 +54,7 @@ t.test('what belongs to no chat is refused with ref, and then a last frame', asy
   const refused = (ref?: string) => request.refuse(error, ref).map((frame) => JSON.parse(frame))
 
   t.strictSame(refused('c1'), [
-    { type: 'error', message: error.message, code: error.code, ref: 'c1' }, { type: 'chat.response', delta: {}, done: true, finish_reason: 'error', ref: 'c1' }
+    { type: 'error', message: error.message, code: error.code, status: error.status, ref: 'c1' }, { type: 'chat.response', delta: {}, done: true, finish_reason: 'error', ref: 'c1' }
   ])
   t.notOk(refused().some((frame) => 'ref' in frame))
 })

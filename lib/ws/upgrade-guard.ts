@@ -1,0 +1,44 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import type { WebSocketServer } from 'ws'
+
+/** Where Node keeps the response that a socket is lent to. */
+type LentSocket = Duplex & { _httpMessage?: ServerResponse | null, destroySoon?: () => void }
+
+/**
+ * Closes what asked for an upgrade and did not get it. Node hands such a connection over and forgets it, and
+ * @fastify/websocket closes it in a hook: a request that the router itself refuses (a malformed address, a parameter that
+ * is too long) runs none, and would hold its connection for ever, and the shutdown with it.
+ */
+export class UpgradeGuard {
+  /** Upgrades that are neither through nor refused, with their connections. */
+  readonly #pending = new Map<IncomingMessage, LentSocket>()
+
+  /**
+   * Looks after the upgrades of a server from now on.
+   * @param webSocketServer Says which of them are through.
+   */
+  watch (server: Server, webSocketServer: WebSocketServer): void {
+    server.on('upgrade', (request: IncomingMessage, socket: LentSocket) => this.#add(request, socket))
+    webSocketServer.on('connection', (_socket, request) => this.#pending.delete(request))
+  }
+
+  /** Cuts what still waits, for a hook that never ends say. */
+  close (): void {
+    for (const socket of this.#pending.values()) socket.destroy()
+  }
+
+  #add (request: IncomingMessage, socket: LentSocket): void {
+    this.#pending.set(request, socket)
+    socket.once('close', () => this.#pending.delete(request))
+    // The client has left: nobody reads the refusal.
+    socket.once('end', () => { if (this.#pending.has(request)) socket.destroy() })
+    socket._httpMessage?.once('finish', () => { if (this.#pending.has(request)) closeSoon(socket) })
+  }
+}
+
+/** After what was written; injected connections are plain streams. */
+function closeSoon (socket: LentSocket): void {
+  if (socket.destroySoon === undefined) socket.end()
+  else socket.destroySoon()
+}

@@ -1,0 +1,64 @@
+import { connect, type Socket } from 'node:net'
+import t from 'tap'
+import { createApp, deferred, openHttp2, soon, until } from '../helper.ts'
+
+/** Asks for an upgrade on a raw connection; `text()` is what came back. */
+function askUpgrade (port: number, path: string) {
+  const socket: Socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+  let text = ''
+  socket.on('error', () => {}).setEncoding('utf8').on('data', (data: string) => { text += data })
+  socket.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`)
+  const ended = new Promise<void>((resolve) => { socket.once('end', resolve).once('close', () => resolve()) })
+  return { socket, ended, text: () => text }
+}
+
+t.test('an upgrade that the router itself refuses is closed after its refusal', async (t) => {
+  const { app, listen } = await createApp(t)
+  app.get('/:id', { websocket: true }, app.llm.socket())
+  const port = await listen()
+
+  for (const [path, status] of [['/%zz', 400], [`/${'x'.repeat(200)}`, 414]] as const) {
+    const client = askUpgrade(port, path)
+    t.teardown(() => client.socket.destroy())
+    await soon('the end of the connection', client.ended)
+    t.match(client.text(), `HTTP/1.1 ${status} `)
+  }
+})
+
+t.test('an injected upgrade that the router itself refuses is refused', async (t) => {
+  const { app } = await createApp(t)
+  await app.ready()
+
+  await t.rejects(app.injectWS('/%zz'), { message: 'Unexpected server response: 400' })
+})
+
+t.test('a client that leaves while a hook decides leaves no connection, and a shutdown waits for no hook', async (t) => {
+  const { app, listen } = await createApp(t)
+  const asked: string[] = []
+  app.get('/', { websocket: true, onRequest: async ({ id }) => { asked.push(id); await deferred().promise } }, app.llm.socket())
+  const port = await listen()
+  const connections = (): Promise<number> => new Promise((resolve) => { app.server.getConnections((_error, count) => resolve(count)) })
+  const [gone, staying] = [askUpgrade(port, '/'), askUpgrade(port, '/')]
+  t.teardown(() => staying.socket.destroy())
+  await until('both hooks', () => asked.length === 2)
+
+  gone.socket.end()
+  await soon('the end', gone.ended)
+  gone.socket.destroy()
+  t.ok(await connections() <= 1)
+  await soon('the shutdown', app.close())
+
+  await soon('the end', staying.ended)
+})
+
+t.test('HTTP/2: a WebSocket route answers 426, and the process lives', async (t) => {
+  const { app, listen, rejections } = await createApp(t, {}, { http2: true })
+  app.get('/', { websocket: true }, app.llm.socket())
+  const { stream, destroy } = openHttp2({ port: await listen() }, 'reset')
+  t.teardown(destroy)
+
+  const status = await soon('the headers', new Promise((resolve) => { stream.once('response', (headers) => resolve(headers[':status'])) }))
+
+  t.equal(status, 426)
+  t.strictSame(rejections, [])
+})
