@@ -81,6 +81,7 @@ export class Hub {
 
   /** Tells every client that the server stops; those without a chat are closed at once. */
   goAway (deadlineMs: number): void {
+    this.guard.stop()
     for (const connection of this.#connections) connection.goAway('shutdown', deadlineMs)
   }
 

@@ -13,14 +13,24 @@ type LentSocket = Duplex & { _httpMessage?: ServerResponse | null, destroySoon?:
 export class UpgradeGuard {
   /** Upgrades that are neither through nor refused, with their connections. */
   readonly #pending = new Map<IncomingMessage, LentSocket>()
+  readonly #onUpgrade = (request: IncomingMessage, socket: LentSocket): void => this.#add(request, socket)
+  #server: Server | undefined
 
   /**
    * Looks after the upgrades of a server from now on.
    * @param webSocketServer Says which of them are through.
    */
   watch (server: Server, webSocketServer: WebSocketServer): void {
-    server.on('upgrade', (request: IncomingMessage, socket: LentSocket) => this.#add(request, socket))
+    this.#server = server.on('upgrade', this.#onUpgrade)
     webSocketServer.on('connection', (_socket, request) => this.#pending.delete(request))
+  }
+
+  /**
+   * Looks after no more of them: when @fastify/websocket listens no longer, Node answers them as plain requests, but only if
+   * nobody does.
+   */
+  stop (): void {
+    this.#server?.off('upgrade', this.#onUpgrade)
   }
 
   /** Cuts what still waits, for a hook that never ends say. */

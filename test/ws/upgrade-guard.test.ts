@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import t from 'tap'
 import { createApp, deferred, openHttp2, soon, until } from '../helper.ts'
@@ -62,3 +63,35 @@ t.test('HTTP/2: a WebSocket route answers 426, and the process lives', async (t)
   t.equal(status, 426)
   t.strictSame(rejections, [])
 })
+
+t.test('an upgrade that comes while the server closes is answered', async (t) => {
+  const { app, listen } = await createApp(t, { shutdownGraceMs: 4_000 })
+  const running = deferred()
+  app.get('/', { websocket: true }, app.llm.socket())
+  app.get('/feed', (_request, reply) => reply.sseStream(async function * () {
+    yield 1
+    await running.promise
+  }))
+  const port = await listen()
+  const feed = askFeed(port)
+  t.teardown(() => feed.destroy())
+  await until('the feed', () => app.llm.streams.size === 1)
+  const closing = app.close()
+  await until('the shutdown', () => app.llm.health().status === 'closing')
+
+  const late = askUpgrade(port, '/')
+  t.teardown(() => late.socket.destroy())
+  // A server that listens no longer refuses the connection itself.
+  await soon('an answer', Promise.race([late.ended, once(late.socket, 'data'), once(late.socket, 'error')]), 3_000)
+
+  t.match(late.text(), /^(HTTP\/1\.1 503 |$)/)
+  late.socket.destroy()
+  running.resolve()
+  await soon('the close', closing, 8_000)
+})
+
+function askFeed (port: number): Socket {
+  const socket = connect({ port, host: '127.0.0.1' })
+  socket.on('error', () => {}).resume().write('GET /feed HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n')
+  return socket
+}
