@@ -43,12 +43,7 @@ export class UpgradeGuard {
     socket.once('close', () => this.#pending.delete(request))
     // The client has left: nobody reads the refusal.
     socket.once('end', () => { if (this.#pending.has(request)) socket.destroy() })
-    socket._httpMessage?.once('finish', () => { if (this.#pending.has(request)) closeSoon(socket) })
+    // Of an upgrade that goes through, the response never ends. Injected connections are plain streams, and hold nothing.
+    socket._httpMessage?.once('finish', () => socket.destroySoon?.())
   }
-}
-
-/** After what was written; injected connections are plain streams. */
-function closeSoon (socket: LentSocket): void {
-  if (socket.destroySoon === undefined) socket.end()
-  else socket.destroySoon()
 }
