@@ -6,6 +6,7 @@ import {
   UpstreamConnectTimeoutError, UpstreamConnectionError, UpstreamContentError, UpstreamTruncatedError, isLlmError, withDetails, type LlmError
 } from '../errors.ts'
 import { EventStreamParser } from '../event-stream/parser.ts'
+import type { PreparedRequest } from './ask.ts'
 import { AttemptLimits, retryable } from './attempt-limits.ts'
 import { mayHold } from './may-hold.ts'
 import { ChatDecoder } from './openai/decode-chunk.ts'
@@ -13,21 +14,13 @@ import { decodeCompletion } from './openai/decode-completion.ts'
 import { checkResponse, decodedBody, readText } from './response.ts'
 
 /** One HTTP request to make. */
-export interface AttemptRequest {
+export interface AttemptRequest extends Omit<PreparedRequest, 'body' | 'apiKey'> {
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
   /** JSON. */
   readonly body: string
-  /** Model that was asked for, for upstreams that do not name theirs. */
-  readonly model: string
-  /** Choices that were asked for: the answer is whole when each has finished. */
-  readonly choices: number
   readonly options: ResolvedUpstreamOptions
   readonly dispatcher: Dispatcher
-  /** Takes our secrets out of whatever the upstream says. */
-  readonly redact: (text: string) => string
-  /** Aborts when nobody wants the answer any more. */
-  readonly signal: AbortSignal
 }
 
 /** After the answer's end the connection gets so long to end too, to be used again; then it is closed. */

@@ -2,6 +2,7 @@ import { WebSocket, type RawData } from 'ws'
 import type { Batch, Frame } from '../../../types/batch.ts'
 import { UpstreamContentError, withDetails } from '../../errors.ts'
 import type { ResolvedUpstreamOptions } from '../../options.ts'
+import type { PreparedRequest } from '../ask.ts'
 import { AttemptLimits } from '../attempt-limits.ts'
 import { mayHold } from '../may-hold.ts'
 import { FrameDecoder } from './decode-frame.ts'
@@ -11,20 +12,14 @@ import { errorFromClose, errorFromSocket } from './socket-error.ts'
 import type { Sockets } from './sockets.ts'
 
 /** One chat to ask for, over a connection of its own. */
-export interface SocketRequest {
+export interface SocketRequest extends Omit<PreparedRequest, 'body' | 'apiKey' | 'choices'> {
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
   /** The frame that asks. */
   readonly frame: string
-  /** Model that was asked for, for upstreams that do not name theirs. */
-  readonly model: string
   readonly options: ResolvedUpstreamOptions
   /** Opens the socket. */
   readonly sockets: Sockets
-  /** Takes our secrets out of whatever the upstream says. */
-  readonly redact: (text: string) => string
-  /** Aborts when nobody wants the answer any more. */
-  readonly signal: AbortSignal
 }
 
 /** After a whole answer the upstream has so long to close its side too. */
