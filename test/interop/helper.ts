@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
@@ -197,11 +198,15 @@ async function readExchange (request: IncomingMessage, response: ServerResponse)
 
 // ---- small things --------------------------------------------------------------------------------------------------
 
-/** A port that nothing listens on now, for programs that must be told one. */
+/**
+ * A port that nothing listens on, for programs that must be told one. From below the range that the system gives to
+ * sockets that ask for any port (32768 and up on Linux), so that nothing takes it before the program does.
+ */
 export async function freePort (): Promise<number> {
-  const server = createTcpServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
+  const port = randomInt(20_000, 32_000)
+  const server = createTcpServer().listen(port, '127.0.0.1')
+  const isFree = await once(server, 'listening').then(() => true, () => false)
+  if (!isFree) return freePort()
   server.close()
   await once(server, 'close')
   return port

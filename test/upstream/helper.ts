@@ -1,6 +1,6 @@
 import { EventEmitter, getEventListeners, once } from 'node:events'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
+import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import type { Test } from 'tap'
 import type { AdapterContext, Batch, ChatRequest, LlmError, StreamEvent, UpstreamAdapter, UpstreamOptions } from '../../lib/index.ts'
@@ -100,15 +100,20 @@ export async function startTcp (t: Test, answer: (socket: Socket, number: number
   return { baseUrl: `http://127.0.0.1:${portOf(server)}/v1`, count: () => count }
 }
 
-/** A port on which nobody listens. */
-export async function freePort (): Promise<number> {
-  const server = createTcpServer()
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const port = portOf(server)
-  server.close()
-  await once(server, 'close')
-  return port
+/**
+ * A port that refuses connections for as long as the test runs. A connected client holds it: one that is only free would
+ * be given to the next server of a test file that runs beside this one.
+ */
+export async function closedPort (t: Test): Promise<number> {
+  const peer = createTcpServer().listen(0, '127.0.0.1')
+  await once(peer, 'listening')
+  const holder = connect(portOf(peer), '127.0.0.1')
+  t.teardown(() => {
+    holder.destroy()
+    peer.close()
+  })
+  await once(holder, 'connect')
+  return holder.localPort as number
 }
 
 const deafListener = `
