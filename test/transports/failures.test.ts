@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { PluginOptions, StreamEvent, UpstreamOptions } from '../../lib/index.ts'
 import { createApp, helloAdapter, soon, textDelta, turn } from '../helper.ts'
-import { ROLE, closedPort, openStream, startHttp, textChunk, type HttpExchange } from '../upstream/helper.ts'
+import { ROLE, CLOSED_PORT, openStream, startHttp, textChunk, type HttpExchange } from '../upstream/helper.ts'
 import { transports, whole } from './transport.ts'
 
 const KEY = 'sk-secret-0123456789abcdef'
@@ -151,7 +151,7 @@ for (const transport of transports) {
   }
 
   t.test(`${transport.title} tells of an upstream that is not there`, async (t) => {
-    const { app, listen, summary } = await createApp(t, { upstream: { baseUrl: `http://127.0.0.1:${await closedPort(t)}/v1`, retry: false } }, { http2: transport.http2 })
+    const { app, listen, summary } = await createApp(t, { upstream: { baseUrl: `http://127.0.0.1:${CLOSED_PORT}/v1`, retry: false } }, { http2: transport.http2 })
     transport.route(app)
 
     const client = transport.chat(t, await listen())

@@ -8,7 +8,7 @@ import { attempt } from '../../lib/upstream/attempt.ts'
 import { deferred, sleep, soon, turn, watchProcess } from '../helper.ts'
 import {
   DONE, FINISH, HELLO, HI, RAW_HEAD, ROLE, SOON_MS, USAGE, ask, chunk, countTimers, createAdapter, createContext, failure,
-  closedPort, open, openStream, portOf, read, readBatches, startDeaf, startHttp, startTcp, startUpstream, textChunk, textOf,
+  CLOSED_PORT, open, openStream, portOf, read, readBatches, startDeaf, startHttp, startTcp, startUpstream, textChunk, textOf,
   type TestContext
 } from './helper.ts'
 
@@ -25,7 +25,7 @@ function leave ({ controller }: TestContext): { reason: Error, leftAt: number } 
 // ---- connecting ----------------------------------------------------------------------------------------------------
 
 t.test('a refused connection is a 502 that may be retried', async (t) => {
-  const { error } = await ask(t, createAdapter(t, { baseUrl: `http://127.0.0.1:${await closedPort(t)}/v1`, retry: false }))
+  const { error } = await ask(t, createAdapter(t, { baseUrl: `http://127.0.0.1:${CLOSED_PORT}/v1`, retry: false }))
 
   t.match(error, { code: 'LLM_ERR_UPSTREAM_CONNECTION', statusCode: 502, retryable: true, message: /ECONNREFUSED/, cause: { code: 'ECONNREFUSED' } })
 })
@@ -33,7 +33,7 @@ t.test('a refused connection is a 502 that may be retried', async (t) => {
 t.test('a refused connection is tried again', async (t) => {
   const context = createContext()
 
-  await ask(t, createAdapter(t, { baseUrl: `http://127.0.0.1:${await closedPort(t)}/v1` }), HI, context)
+  await ask(t, createAdapter(t, { baseUrl: `http://127.0.0.1:${CLOSED_PORT}/v1` }), HI, context)
 
   t.equal(context.logged.length, 2)
 })

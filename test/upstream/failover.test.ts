@@ -4,7 +4,7 @@ import type { UpstreamAdapter, UpstreamOptions } from '../../lib/index.ts'
 import { resolvePluginOptions } from '../../lib/options.ts'
 import { createUpstream } from '../../lib/upstream/create-upstream.ts'
 import { deferred, soon, textDelta, turn, untilAborted, watchProcess } from '../helper.ts'
-import { HI, ROLE, ask, createContext, failure, closedPort, openStream, startHttp, startUpstream, textChunk } from './helper.ts'
+import { HI, ROLE, ask, createContext, failure, CLOSED_PORT, openStream, startHttp, startUpstream, textChunk } from './helper.ts'
 
 const watched = watchProcess(t)
 
@@ -52,7 +52,7 @@ t.test('the first upstream that answers is the one', async (t) => {
 
 t.test('upstreams are asked in order until one answers', async (t) => {
   const turns: string[] = []
-  const refused = { baseUrl: `http://127.0.0.1:${await closedPort(t)}/v1`, retry: false as const }
+  const refused = { baseUrl: `http://127.0.0.1:${CLOSED_PORT}/v1`, retry: false as const }
   const busy = await startUpstream(t, { status: 503 })
   const good = await startUpstream(t)
   const context = createContext()

@@ -1,6 +1,6 @@
 import { EventEmitter, getEventListeners, once } from 'node:events'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { connect, createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 import type { Test } from 'tap'
 import type { AdapterContext, Batch, ChatRequest, LlmError, StreamEvent, UpstreamAdapter, UpstreamOptions } from '../../lib/index.ts'
@@ -101,20 +101,10 @@ export async function startTcp (t: Test, answer: (socket: Socket, number: number
 }
 
 /**
- * A port that refuses connections for as long as the test runs. A connected client holds it: one that is only free would
- * be given to the next server of a test file that runs beside this one.
+ * A port that refuses connections: tcpmux, which nobody runs. One that was only closed may be given to the server of a
+ * test file that runs beside this one.
  */
-export async function closedPort (t: Test): Promise<number> {
-  const peer = createTcpServer().listen(0, '127.0.0.1')
-  await once(peer, 'listening')
-  const holder = connect(portOf(peer), '127.0.0.1')
-  t.teardown(() => {
-    holder.destroy()
-    peer.close()
-  })
-  await once(holder, 'connect')
-  return holder.localPort as number
-}
+export const CLOSED_PORT = 1
 
 const deafListener = `
   const { createServer } = require('node:net')

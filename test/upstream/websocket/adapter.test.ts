@@ -4,7 +4,7 @@ import { resolvePluginOptions } from '../../../lib/options.ts'
 import { createUpstream } from '../../../lib/upstream/create-upstream.ts'
 import { createWebSocketAdapter } from '../../../lib/upstream/websocket/adapter.ts'
 import { createApp, fetchText, openSocket, soon, valuesOf, watchProcess } from '../../helper.ts'
-import { HI, ask, createContext, failure, closedPort, open, startUpstream } from '../helper.ts'
+import { HI, ask, createContext, failure, CLOSED_PORT, open, startUpstream } from '../helper.ts'
 import { DONE, HELLO, USAGE, createAdapter, httpResponse, response, send, startSocket, text, type Chat } from './helper.ts'
 
 const watched = watchProcess(t)
@@ -170,7 +170,7 @@ t.test('upstreams over HTTP and WebSocket stand in for each other', async (t) =>
   const http = await startUpstream(t, { text: 'over HTTP' })
   const busy = await startUpstream(t, { status: 503 })
   const socket = await startSocket(t, (chat) => send(chat, ...HELLO))
-  const refused = { baseUrl: `ws://127.0.0.1:${await closedPort(t)}`, dialect: 'websocket', retry: false } as const
+  const refused = { baseUrl: `ws://127.0.0.1:${CLOSED_PORT}`, dialect: 'websocket', retry: false } as const
 
   const first = await ask(t, createList(t, [refused, { baseUrl: http.baseUrl }]))
   const second = await ask(t, createList(t, [{ baseUrl: busy.baseUrl, retry: false }, { baseUrl: socket.baseUrl, dialect: 'websocket' }]))
@@ -250,7 +250,7 @@ t.test('an address with a key does not show in the errors of its connection', as
   const options = { apiKey: key, websocket: { credentials: 'query' }, retry: false } as const
   const context = createContext()
 
-  const { error } = await ask(t, createAdapter(t, { baseUrl: `ws://127.0.0.1:${await closedPort(t)}/chat`, ...options }), HI, context)
+  const { error } = await ask(t, createAdapter(t, { baseUrl: `ws://127.0.0.1:${CLOSED_PORT}/chat`, ...options }), HI, context)
 
   t.match(error, { code: 'LLM_ERR_UPSTREAM_CONNECTION' })
   t.notMatch(JSON.stringify([error?.message, error?.stack, error, error?.cause, (error?.cause as Error).stack]), /LEAK|chat\?/)

@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events'
 import t from 'tap'
 import { isLlmError } from '../../../lib/errors.ts'
 import { deferred, sleep, soon, until, watchProcess } from '../../helper.ts'
-import { HI, SOON_MS, ask, countTimers, createContext, failure, closedPort, open, read, readBatches, startDeaf, textOf, type TestContext } from '../helper.ts'
+import { HI, SOON_MS, ask, countTimers, createContext, failure, CLOSED_PORT, open, read, readBatches, startDeaf, textOf, type TestContext } from '../helper.ts'
 import { DONE, HELLO, createAdapter, httpResponse, response, send, startSocket, text, type Chat } from './helper.ts'
 
 const watched = watchProcess(t)
@@ -237,7 +237,7 @@ t.test('an error frame ends the answer, whatever follows', async (t) => {
 })
 
 t.test('a refused connection is a 502 that may be retried', async (t) => {
-  const { error } = await ask(t, createAdapter(t, { baseUrl: `ws://127.0.0.1:${await closedPort(t)}/chat?api_key=sk-secret`, retry: false }))
+  const { error } = await ask(t, createAdapter(t, { baseUrl: `ws://127.0.0.1:${CLOSED_PORT}/chat?api_key=sk-secret`, retry: false }))
 
   t.match(error, { code: 'LLM_ERR_UPSTREAM_CONNECTION', statusCode: 502, retryable: true, message: /ECONNREFUSED/, cause: { code: 'ECONNREFUSED' } })
 })
