@@ -14,7 +14,7 @@ import { deferred, soon, sleep } from '../helper.ts'
 export const PATIENCE_MS = 30_000
 
 /** A client that left is noticed by the upstream within milliseconds; the bound leaves room for a busy machine. */
-export const ABORT_MS = 2_000
+export const ABORT_MS = 5_000
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -80,7 +80,7 @@ export function watchProcess (child: ChildProcess): { lines: string[], exited: P
 }
 
 /** SIGTERM, and SIGKILL for a process that does not go. */
-export async function stopProcess (child: ChildProcess, exited: Promise<number | string>, patienceMs = 15_000): Promise<number | string> {
+export async function stopProcess (child: ChildProcess, exited: Promise<number | string>, patienceMs = PATIENCE_MS): Promise<number | string> {
   child.kill('SIGTERM')
   const killer = setTimeout(() => child.kill('SIGKILL'), patienceMs)
   return await exited.finally(() => clearTimeout(killer))
