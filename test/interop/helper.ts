@@ -221,6 +221,24 @@ export async function untilAsync (what: string, isTrue: () => Promise<boolean>, 
   }
 }
 
+/**
+ * Waits until a figure stays the same for a second, in which the server answers again and again: on a busy machine it may
+ * have had no turn.
+ * @param figure `undefined` as long as there is none.
+ */
+export async function untilUnchanged (what: string, { health }: ReferenceServer, figure: () => Promise<string | undefined>): Promise<void> {
+  let last: string | undefined
+  let looks = 0
+  await untilAsync(what, async () => {
+    await health()
+    await sleep(100)
+    const now = await figure()
+    looks = now !== undefined && now === last ? looks + 1 : 0
+    last = now
+    return looks >= 10
+  })
+}
+
 /** Posts JSON to the server. */
 export function post (url: string, body: unknown, init: RequestInit = {}): Promise<Response> {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
