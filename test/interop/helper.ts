@@ -11,7 +11,7 @@ import { WebSocket, type MessageEvent } from 'undici'
 import { deferred, soon, sleep } from '../helper.ts'
 
 /** Every test waits for events; this only bounds how long it waits for one that never comes. */
-export const PATIENCE_MS = 30_000
+export const PATIENCE_MS = 120_000
 
 /** A client that left is noticed by the upstream within milliseconds; the bound leaves room for a busy machine. */
 export const ABORT_MS = 5_000
