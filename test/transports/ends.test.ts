@@ -30,8 +30,8 @@ const endings: Ending[] = [
   { reason: 'client', end: (_scene, client) => client.close() },
   { reason: 'stop', end: ({ app }, _client) => stopAll({ app, ids }), terminal: { type: 'end', reason: 'stop' } },
   { reason: 'stalled', options: { answer: endlessly, stallTimeoutMs: 500 }, end: (_scene, client) => client.pause() },
-  { reason: 'timeout', options: { upstream: { idleTimeoutMs: 400 } }, terminal: { type: 'error', error: { code: 'upstream-idle-timeout', status: 504 } } },
-  { reason: 'max-duration', options: { maxDurationMs: 1_000 }, terminal: { type: 'error', error: { code: 'max-duration', status: 504 } } },
+  { reason: 'timeout', options: { upstream: { idleTimeoutMs: 1_000 } }, terminal: { type: 'error', error: { code: 'upstream-idle-timeout', status: 504 } } },
+  { reason: 'max-duration', options: { maxDurationMs: 2_000 }, terminal: { type: 'error', error: { code: 'max-duration', status: 504 } } },
   {
     reason: 'upstream-error',
     end: async ({ upstream }) => { (await upstream.exchange()).socket.destroySoon() },
