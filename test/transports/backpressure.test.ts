@@ -130,13 +130,13 @@ for (const transport of transports) {
 
   t.test(`${transport.title}: a client that reads slowly is not cut, however large one event is`, async (t) => {
     const scene = await createScene(t, transport, {
-      stallTimeoutMs: 1_000,
+      stallTimeoutMs: 2_000,
       maxEventBytes: 0,
       adapter: async function * () { yield textDelta('x'.repeat(48 * MiB)) }
     })
     const client = scene.chat()
-    // About 4 s in all: each sip drains some of the kernel's buffers, none the whole event.
-    await sip(client, 256 * 1024, 20)
+    // About 5 s in all: each sip drains some of the kernel's buffers, none the whole event.
+    await sip(client, 256 * 1024, 26)
 
     await soon('the answer', client.over, PATIENCE_MS * 2)
 
