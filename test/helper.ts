@@ -30,8 +30,11 @@ export function turn (): Promise<void> {
   return new Promise((resolve) => { setImmediate(resolve) })
 }
 
+/** Tests wait for events; this only bounds how long they wait for one that never comes. */
+const PATIENCE_MS = 20_000
+
 /** Waits for a promise, and fails with a name instead of hanging. */
-export async function soon<T> (what: string, promise: Promise<T>, ms = 4_000): Promise<T> {
+export async function soon<T> (what: string, promise: Promise<T>, ms = PATIENCE_MS): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const limit = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(new Error(`waited ${ms} ms in vain for: ${what}`)), ms)
@@ -40,12 +43,31 @@ export async function soon<T> (what: string, promise: Promise<T>, ms = 4_000): P
 }
 
 /** Polls, for states that have no event. */
-export async function until (what: string, isTrue: () => boolean, ms = 4_000): Promise<void> {
+export async function until (what: string, isTrue: () => boolean, ms = PATIENCE_MS): Promise<void> {
   const end = performance.now() + ms
   while (!isTrue()) {
     if (performance.now() > end) throw new Error(`waited ${ms} ms in vain for: ${what}`)
     await sleep(2)
   }
+}
+
+/**
+ * Waits until a figure is above zero and stays as it is, for many turns of the event loop: time alone passes on a busy
+ * machine. And for some time: the kernel may make room for a little more, when it tries again what it could not deliver.
+ */
+export async function untilStill (what: string, figure: () => number, stillMs = 100): Promise<void> {
+  let last = 0
+  let looks = 0
+  let since = performance.now()
+  await until(what, () => {
+    const now = figure()
+    if (now !== last) {
+      looks = 0
+      since = performance.now()
+    }
+    last = now
+    return now > 0 && ++looks > 30 && performance.now() - since >= stillMs
+  })
 }
 
 // ---- servers -------------------------------------------------------------------------------------------------------

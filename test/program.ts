@@ -20,7 +20,7 @@ export interface Program {
 }
 
 /** Longest life of a program, so that a test that fails leaves none behind. */
-const LIFE_MS = 180_000
+const LIFE_MS = 600_000
 
 /**
  * Starts a file with Node, as a user does: without this test's loaders and environment.

@@ -18,7 +18,7 @@ import { TextReader, post, root, startProgram, type Program } from '../program.t
 import { pages, readBlocks, type Block } from './markdown.ts'
 
 // Every program is a process of its own.
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const run = promisify(execFile)
 const manifest = JSON.parse(readFileSync(`${root}package.json`, 'utf8'))

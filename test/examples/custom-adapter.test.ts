@@ -2,7 +2,7 @@ import t from 'tap'
 import { valuesOf } from '../helper.ts'
 import { TextReader, post, startProgram } from '../program.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const program = startProgram(t, ['examples/custom-adapter.js'], { PORT: '0' })
 const address = await program.address

@@ -3,7 +3,7 @@ import { createUpstream } from '../../lib/testing/index.ts'
 import { framesOf, valuesOf } from '../helper.ts'
 import { TextReader, post, startProgram } from '../program.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 async function start (t: Test, env: Record<string, string> = {}) {
   const program = startProgram(t, ['examples/sse.js'], { PORT: '0', ...env })

@@ -4,7 +4,7 @@ import { WebSocket } from 'ws'
 import { createUpstream } from '../../lib/testing/index.ts'
 import { startProgram } from '../program.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 async function start (t: Test, env: Record<string, string> = {}) {
   const program = startProgram(t, ['examples/websocket.js'], { PORT: '0', ...env })

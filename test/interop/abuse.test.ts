@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { soon } from '../helper.ts'
 import { PATIENCE_MS, post, startServer, type ReferenceServer } from './helper.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const routes = ['/v1/chat/completions', '/api/stream/sse', '/api/events']
 

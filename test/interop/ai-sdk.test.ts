@@ -4,7 +4,7 @@ import t from 'tap'
 import { soon } from '../helper.ts'
 import { ABORT_MS, PATIENCE_MS, recordUpstream, rejectionOf, startServer, type ReferenceServer } from './helper.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const prompt = 'Tell me about streams'
 

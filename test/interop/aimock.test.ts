@@ -4,7 +4,7 @@ import t from 'tap'
 import { valuesOf } from '../helper.ts'
 import { post, rejectionOf, startServer } from './helper.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const content = 'Streams carry one token after the other, so nobody has to wait for the whole answer.'
 const messages = (text: string) => [{ role: 'user' as const, content: text }]
@@ -18,7 +18,7 @@ async function startMock (): Promise<LLMock> {
   mock.onMessage('disconnected', { content }, { chaos: { disconnectRate: 1 } })
   mock.onMessage('limited', { content }, { chaos: { rateLimitRate: 1 } })
   mock.onMessage('truncated', { content }, { truncateAfterChunks: 4 })
-  mock.onMessage('interrupted', { content }, { latency: 50, disconnectAfterMs: 200 })
+  mock.onMessage('interrupted', { content }, { latency: 400, disconnectAfterMs: 1_800 })
   mock.onMessage('refused', { error: { message: 'Too long', type: 'invalid_request_error' }, status: 400 })
   mock.onMessage('weather', { toolCalls: [{ name: 'get_weather', arguments: '{"city":"Hanoi"}' }] })
   mock.onMessage('think', { content, reasoning: 'First I think.' })

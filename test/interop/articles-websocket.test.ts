@@ -6,7 +6,7 @@ import { createUpstream } from '../../lib/testing/index.ts'
 import { soon } from '../helper.ts'
 import { PATIENCE_MS, freePort, requireFile, spawnNode, startServer, untilAsync, watchProcess } from './helper.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const python = '/usr/bin/python3'
 const fileOf = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
@@ -129,7 +129,7 @@ t.test('WebSocketClient connects again after a restart, and asks again', async (
   await connected(1)
   t.same(await ask(), { text, finishReason: 'stop' })
   t.equal(await first.stop(), 0)
-  await untilAsync('the end of the connection', async () => lines.some((line) => line.startsWith('Connection closed')))
+  await untilAsync('the wait for another', async () => lines.some((line) => line.startsWith('Retrying')))
   t.match(lines, ['Connected', 'Connection closed: 1012', 'Retrying in 200ms (attempt 1)'])
 
   const second = await start()

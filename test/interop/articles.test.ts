@@ -5,7 +5,7 @@ import { createUpstream } from '../../lib/testing/index.ts'
 import { soon, valuesOf } from '../helper.ts'
 import { PATIENCE_MS, post, spawnNode, startServer, watchProcess } from './helper.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const runner = fileURLToPath(new URL('articles/run.js', import.meta.url))
 

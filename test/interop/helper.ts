@@ -11,10 +11,10 @@ import { WebSocket, type MessageEvent } from 'undici'
 import { deferred, soon, sleep } from '../helper.ts'
 
 /** Every test waits for events; this only bounds how long it waits for one that never comes. */
-export const PATIENCE_MS = 30_000
+export const PATIENCE_MS = 120_000
 
 /** A client that left is noticed by the upstream within milliseconds; the bound leaves room for a busy machine. */
-export const ABORT_MS = 2_000
+export const ABORT_MS = 5_000
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
 
@@ -80,7 +80,7 @@ export function watchProcess (child: ChildProcess): { lines: string[], exited: P
 }
 
 /** SIGTERM, and SIGKILL for a process that does not go. */
-export async function stopProcess (child: ChildProcess, exited: Promise<number | string>, patienceMs = 15_000): Promise<number | string> {
+export async function stopProcess (child: ChildProcess, exited: Promise<number | string>, patienceMs = PATIENCE_MS): Promise<number | string> {
   child.kill('SIGTERM')
   const killer = setTimeout(() => child.kill('SIGKILL'), patienceMs)
   return await exited.finally(() => clearTimeout(killer))
@@ -219,6 +219,24 @@ export async function untilAsync (what: string, isTrue: () => Promise<boolean>, 
     if (performance.now() > end) throw new Error(`waited ${ms} ms in vain for: ${what}`)
     await sleep(20)
   }
+}
+
+/**
+ * Waits until a figure stays the same for a second, in which the server answers again and again: on a busy machine it may
+ * have had no turn.
+ * @param figure `undefined` as long as there is none.
+ */
+export async function untilUnchanged (what: string, { health }: ReferenceServer, figure: () => Promise<string | undefined>): Promise<void> {
+  let last: string | undefined
+  let looks = 0
+  await untilAsync(what, async () => {
+    await health()
+    await sleep(100)
+    const now = await figure()
+    looks = now !== undefined && now === last ? looks + 1 : 0
+    last = now
+    return looks >= 10
+  })
 }
 
 /** Posts JSON to the server. */

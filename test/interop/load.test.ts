@@ -1,9 +1,9 @@
 import t, { type Test } from 'tap'
-import { openSocket, sleep, soon, valuesOf } from '../helper.ts'
+import { openSocket, soon, valuesOf } from '../helper.ts'
 import { now, startUpstream, type Upstream } from './upstream-process.ts'
-import { ABORT_MS, PATIENCE_MS, median, post, startServer, untilAsync, type ReferenceServer } from './helper.ts'
+import { ABORT_MS, PATIENCE_MS, median, post, startServer, untilUnchanged, type ReferenceServer } from './helper.ts'
 
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 const MIB = 1024 * 1024
 
@@ -34,13 +34,11 @@ async function pulledBytes (upstream: Upstream): Promise<number[]> {
 }
 
 /** Waits until nothing is read from the upstream any more; resolves with what was. */
-async function pausedBytes (upstream: Upstream, count: number): Promise<number[]> {
+async function pausedBytes (upstream: Upstream, server: ReferenceServer, count: number): Promise<number[]> {
   let last: number[] = []
-  await untilAsync('the upstream to be paused', async () => {
-    const previous = last
-    await sleep(500)
+  await untilUnchanged('the upstream to be paused', server, async () => {
     last = await pulledBytes(upstream)
-    return last.length === count && last.join() === previous.join()
+    return last.length < count ? undefined : last.join()
   })
   return last
 }
@@ -57,7 +55,7 @@ t.test('20 clients that do not read, on an upstream that never stops', async (t)
   const before = await server.memory()
 
   await openClients(t, server, 'endless', 20)
-  const last = await pausedBytes(upstream, 20)
+  const last = await pausedBytes(upstream, server, 20)
   const most = Math.max(...last) / MIB
   t.ok(most < MAX_STALLED_MIB, `pulled per client: ${(median(last) / MIB).toFixed(2)} MiB, at most ${most.toFixed(2)} MiB`)
 
@@ -69,7 +67,9 @@ t.test('20 clients that do not read, on an upstream that never stops', async (t)
   t.equal(values.at(-1), '[DONE]')
   t.ok(ms < 30_000, `another client had its second of tokens after ${Math.round(ms)} ms`)
 
-  t.same(await pulledBytes(upstream), last, 'nothing more was pulled')
+  // The kernel may make room for a little; an upstream that is read has hundreds of MiB by then.
+  const more = (await pulledBytes(upstream)).map((bytes, index) => bytes - Number(last[index]))
+  t.ok(Math.max(...more) < MIB, 'nothing more was pulled')
   t.equal((await server.health()).streams, 20)
   const after = await server.memory()
   t.ok(after.residentMiB - before.residentMiB < MAX_STALLED_GROWTH_MIB, growthOf(before, after))
@@ -83,7 +83,7 @@ t.test('50 clients that leave at once', async (t) => {
   for (const model of ['ticking', 'endless']) {
     const known = (await upstream.seen()).length
     const clients = await openClients(t, server, model, 50)
-    if (model === 'endless') await pausedBytes(upstream, 50)
+    if (model === 'endless') await pausedBytes(upstream, server, 50)
 
     const leftAt = now()
     for (const client of clients) client.leave()

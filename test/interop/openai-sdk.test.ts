@@ -7,7 +7,7 @@ import t from 'tap'
 import { soon } from '../helper.ts'
 import { ABORT_MS, PATIENCE_MS, recordUpstream, rejectionOf, startServer, type ReferenceServer } from './helper.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const messages = [{ role: 'user' as const, content: 'Tell me about streams' }]
 

@@ -4,7 +4,7 @@ import t from 'tap'
 import { createUpstream } from '../../lib/testing/index.ts'
 import { requireFile, startServer, watchProcess } from './helper.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const python = '/usr/bin/python3'
 const scripts = fileURLToPath(new URL('python/', import.meta.url))

@@ -6,7 +6,7 @@ import llmStream, { openAiErrorHandler } from '../../lib/index.ts'
 import { post, recordUpstream, startServer, type Exchange } from './helper.ts'
 import { key, leakOf, noLeak } from './leak.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 type Echo = (exchange: Exchange, authorization: string) => void
 

@@ -2,11 +2,11 @@ import fc from 'fast-check'
 import { Value } from '@sinclair/typebox/value'
 import t, { type Test } from 'tap'
 import { ServerFrame } from '../../lib/index.ts'
-import { soon } from '../helper.ts'
+import { soon, until } from '../helper.ts'
 import { PATIENCE_MS, startServer, type ReferenceServer } from './helper.ts'
 import { PATH, checkServed, frameOf, opcodes, openClient, openRaw, textOf, untilEmpty, type Client, type RawClient, type RawSetup } from './websocket-helper.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const MIB = 1024 * 1024
 
@@ -75,12 +75,10 @@ t.test('upgrades', async (t) => {
   t.test('frames that come with the upgrade are not lost', async (t) => {
     const server = await startServer(t)
     const raw = await openRaw(t, server.port, { headers: { 'sec-websocket-protocol': 'llm-chat.v1' }, pipelined: Buffer.concat([frameOf(chatFrame), frameOf('{"type":"ping","ts":7}')]) })
-    await soon('both answers', new Promise<void>((resolve) => {
-      raw.socket.on('data', () => {
-        const text = raw.frames.map(({ data }) => data.toString()).join('\n')
-        if (/"type":"end".*"id":"c1"/.test(text) && text.includes('{"type":"pong","ts":7}')) resolve()
-      })
-    }), PATIENCE_MS)
+    await until('both answers', () => {
+      const text = raw.frames.map(({ data }) => data.toString()).join('\n')
+      return /"type":"end".*"id":"c1"/.test(text) && text.includes('{"type":"pong","ts":7}')
+    }, PATIENCE_MS)
     raw.socket.destroy()
     await checkUnharmed(t, server)
   })

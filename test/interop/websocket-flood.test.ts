@@ -5,7 +5,7 @@ import { PATIENCE_MS, startServer, untilAsync, type ReferenceServer } from './he
 import { peakOf, startUpstream, type Upstream } from './upstream-process.ts'
 import { checkServed, frameOf, opcodes, openClient, openRaw, untilEmpty, type RawClient } from './websocket-helper.ts'
 
-t.setTimeout(180_000)
+t.setTimeout(300_000)
 
 const MIB = 1024 * 1024
 const MAX_GROWTH_MIB = 150
@@ -159,6 +159,8 @@ t.test('5,000 chats in one burst', async (t) => {
     for (let index = 0; index < 5_000; index++) {
       client.send({ type: 'chat', id: `c${index}`, model: 'short', prompt: 'Hi' })
       if (index % 500 === 499) await sleep(300)
+      // The last ones are sent when a slot is free again, however busy the machine is.
+      if (index === 4_499) await client.frame('the end of an answer', ({ type }) => type === 'end')
     }
     const ends = (): number => client.frames.filter(({ type }) => type === 'end' || type === 'error').length
     await untilAsync('5,000 ends', async () => ends() === 5_000)
@@ -176,7 +178,9 @@ t.test('bursts of 90 chats a second, just below the limit, are eight upstream re
   checkGrowth(t, await peakMemory(server, async () => {
     for (let burst = 0; burst < 8; burst++) {
       for (let index = 0; index < 90; index++) client.send({ type: 'chat', id: `c${burst}-${index}`, model: 'ticking', prompt: 'Hi' })
-      await Promise.all([client.frame('the last refusal', ({ id }) => id === `c${burst}-89`), sleep(1_000)])
+      await client.frame('the last refusal', ({ id }) => id === `c${burst}-89`)
+      // From now on: a busy server may have read the burst late.
+      await sleep(1_000)
     }
   }))
   await checkServed(t, server, 'quick')
@@ -187,7 +191,7 @@ t.test('bursts of 90 chats a second, just below the limit, are eight upstream re
 
   client.socket.terminate()
   await untilEmpty(server)
-  t.ok((await upstream.seen()).every(({ closedAt }) => closedAt !== null), 'the upstream is free')
+  await untilAsync('the upstream to be free', async () => (await upstream.seen()).every(({ closedAt }) => closedAt !== null))
 })
 
 t.test('100 sockets that flood at once leave nothing behind', async (t) => {

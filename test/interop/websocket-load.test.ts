@@ -2,12 +2,12 @@ import { fileURLToPath } from 'node:url'
 import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import type { WebSocket } from 'ws'
-import { sleep, soon } from '../helper.ts'
-import { ABORT_MS, PATIENCE_MS, median, spawnNode, startServer, untilAsync, watchProcess, type ReferenceServer } from './helper.ts'
+import { soon } from '../helper.ts'
+import { ABORT_MS, PATIENCE_MS, median, spawnNode, startServer, untilAsync, untilUnchanged, watchProcess, type ReferenceServer } from './helper.ts'
 import { now, startUpstream, type Upstream } from './upstream-process.ts'
 import { frameOf, openClient, openRaw, textOf, untilEmpty, type Client } from './websocket-helper.ts'
 
-t.setTimeout(240_000)
+t.setTimeout(600_000)
 
 const MIB = 1024 * 1024
 
@@ -22,7 +22,7 @@ const MAX_HEAP_LEAK_MIB = 4
 
 /** Cuts clients that read nothing after some seconds, not after half a minute. */
 const ownServer = fileURLToPath(new URL('socket-server.js', import.meta.url))
-const STALL_MS = 6_000
+const STALL_MS = 10_000
 
 /** Ways to leave. */
 const leaves: Record<string, (socket: WebSocket) => void> = {
@@ -134,11 +134,9 @@ async function checkStalled (t: Test, protocol: string, maxMib: number): Promise
   if (isNative) raw.socket.write(frameOf(JSON.stringify(chat('quiet', 'ticking'))))
   raw.socket.write(frameOf(JSON.stringify(isNative ? chat('loud', 'endless') : { model: 'endless', prompt: 'Hi' })))
   let pulled = 0
-  await untilAsync('the loud chat to be paused', async () => {
-    const last = pulled
-    await sleep(500)
+  await untilUnchanged('the loud chat to be paused', server, async () => {
     pulled = await bytesOf(upstream, 'endless')
-    return pulled > 0 && pulled === last
+    return pulled > 0 ? String(pulled) : undefined
   })
   const quietThen = await bytesOf(upstream, 'ticking')
   const ms = await timeShort(t, server)
@@ -152,7 +150,8 @@ async function checkStalled (t: Test, protocol: string, maxMib: number): Promise
 
   await upstream.closed(isNative ? 4 : 3)
   await untilEmpty(server)
-  t.equal(await bytesOf(upstream, 'endless'), pulled, 'nothing more was pulled before it was cut')
+  // The kernel may make room for a little; an upstream that is read has thousands of MiB by then.
+  t.ok(await bytesOf(upstream, 'endless') - pulled < MIB, 'nothing more was pulled before it was cut')
   raw.socket.resume()
   await soon('the connection to be gone', raw.gone, PATIENCE_MS)
 }
@@ -249,7 +248,7 @@ t.test('2,000 connections with chats and all kinds of ends', async (t) => {
   t.ok(after.residentMiB - warm.residentMiB < MAX_LEAK_MIB, growthOf(warm, after))
   t.ok(Number(after.heapMiB) - Number(warm.heapMiB) < MAX_HEAP_LEAK_MIB, 'heap')
   t.match(await server.health(), { status: 'ok', connections: 0, streams: 0 })
-  t.ok((await upstream.seen()).every(({ closedAt }) => closedAt !== null), 'the upstream is free')
+  await untilAsync('the upstream to be free', async () => (await upstream.seen()).every(({ closedAt }) => closedAt !== null))
   t.same(server.lines.filter((line) => /"level":[56]0|nhandled|uncaught/.test(line)), [], 'no error of the server itself')
 })
 
@@ -309,6 +308,6 @@ t.test('SIGTERM', async (t) => {
     }
     t.equal(await stopped, 0)
     t.comment(`the process had gone after ${Math.round(performance.now() - start)} ms, of which 5,000 are the grace`)
-    t.ok((await upstream.seen()).every(({ closedAt }) => closedAt !== null), 'the upstream is free')
+    await untilAsync('the upstream to be free', async () => (await upstream.seen()).every(({ closedAt }) => closedAt !== null))
   })
 })

@@ -3,7 +3,7 @@ import { post, recordUpstream, startServer, type ReferenceServer } from './helpe
 import { key, leakOf, noLeak } from './leak.ts'
 import { openClient, openRaw, untilEmpty } from './websocket-helper.ts'
 
-t.setTimeout(120_000)
+t.setTimeout(300_000)
 
 const base64url = Buffer.from(key).toString('base64url')
 const bearer = `bearer.${base64url}`

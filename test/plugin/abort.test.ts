@@ -6,12 +6,12 @@ import Fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastif
 import t, { type Test } from 'tap'
 import type { EndReason, StreamSource, StreamSummary } from '../../lib/index.ts'
 import {
-  Probe, createApp, deferred, endless, fetchText, openHttp2, openSocket, soon, sleep, turn, until, untilAborted,
+  Probe, createApp, deferred, endless, fetchText, openHttp2, openSocket, soon, sleep, turn, until, untilAborted, untilStill,
   type Client, type ClientRequest, type TestApp
 } from '../helper.ts'
 
 /** A source learns within milliseconds that its client left; the bound leaves room for a busy machine. */
-const ABORT_MS = 2_000
+const ABORT_MS = 5_000
 
 /** One way to be connected, and to leave. */
 interface Way {
@@ -106,7 +106,7 @@ const phases: Phase[] = [
     reason: 'client',
     opens: true,
     source: ({ probe }) => probe.source(() => endless()),
-    moment: ({ probe }) => untilBlocked(probe)
+    moment: ({ probe }) => untilStill('the source to be left alone', () => probe.pulls)
   },
   {
     title: 'while the end waits for it to read',
@@ -269,7 +269,7 @@ t.test('reply.clientSignal aborts for a route that does not stream', async (t) =
 async function leaveIn (t: Test, way: Way, phase: Phase): Promise<void> {
   const probe = new Probe()
   const starts: string[] = []
-  const testApp = await createApp(t, { onStreamStart: ({ id }) => { starts.push(id) }, shutdownGraceMs: 3_000, highWaterMarkBytes: phase.highWaterMarkBytes }, { http2: way.http2 })
+  const testApp = await createApp(t, { onStreamStart: ({ id }) => { starts.push(id) }, shutdownGraceMs: 60_000, highWaterMarkBytes: phase.highWaterMarkBytes }, { http2: way.http2 })
   const { app, summaries, rejections } = testApp
   const server = watchServer(app)
   const clientSignal = deferred<AbortSignal>()
@@ -363,14 +363,4 @@ async function grownByPlainReply (t: Test, way: Way): Promise<string[]> {
 
 function countListeners (emitter: EventEmitter): Map<string | symbol, number> {
   return new Map(emitter.eventNames().map((name) => [name, emitter.listenerCount(name)]))
-}
-
-/** Waits until a source was not asked for a while, because its client does not read. */
-async function untilBlocked (probe: Probe): Promise<void> {
-  let before = -1
-  await until('the source to be left alone', () => {
-    const same = probe.pulls > 0 && probe.pulls === before
-    before = probe.pulls
-    return same
-  })
 }

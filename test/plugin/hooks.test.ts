@@ -129,7 +129,7 @@ for (const name of ['onStreamStart', 'onStreamAbort', 'onStreamError', 'onStream
     app.get('/stopped', { stream: hooks[0] as StreamHooks }, (_request, reply) => reply.sseStream(async function * ({ signal }) {
       yield 1
       yield await untilAborted(signal)
-    }, { ...hooks[1], maxDurationMs: 10 }))
+    }, { ...hooks[1], maxDurationMs: 400 }))
 
     t.equal((await app.inject('/ok')).body, 'data: event\n\n')
     t.match((await app.inject('/failed')).body, /event: error/)

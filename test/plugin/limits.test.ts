@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Probe, createApp, deferred, endless, fetchText, openHttp2, openResponse, openSocket, sleep, soon, turn, until, untilAborted } from '../helper.ts'
+import { Probe, createApp, deferred, endless, fetchText, openHttp2, openResponse, openSocket, soon, turn, until, untilAborted } from '../helper.ts'
 
 t.test('limits.maxStreams answers one more with 503 and retry-after, until one has ended', async (t) => {
   const { app, listen } = await createApp(t, { limits: { maxStreams: 2 } })
@@ -26,14 +26,19 @@ t.test('limits.maxStreams answers one more with 503 and retry-after, until one h
 
 t.test('limits.maxStreams holds in a burst', async (t) => {
   const { app } = await createApp(t, { limits: { maxStreams: 3 } })
+  const go = deferred()
   app.get('/', (_request, reply) => reply.sseStream(async function * () {
-    await sleep(20)
+    await go.promise
     yield 1
   }))
+  const statuses: number[] = []
 
-  const statuses = (await Promise.all(Array.from({ length: 10 }, () => app.inject('/')))).map(({ statusCode }) => statusCode)
+  const answers = Array.from({ length: 10 }, () => app.inject('/').then(({ statusCode }) => { statuses.push(statusCode) }))
+  await until('all refusals', () => statuses.length === 7)
+  go.resolve()
+  await Promise.all(answers)
 
-  t.same(statuses.sort(), [200, 200, 200, 503, 503, 503, 503, 503, 503, 503])
+  t.same(statuses, [503, 503, 503, 503, 503, 503, 503, 200, 200, 200])
   t.equal(app.llm.streams.stats().peak, 3)
 })
 
@@ -62,21 +67,25 @@ t.test('limits.maxStreamsPerKey answers one more of the same key with 429', asyn
 
 t.test('limits.maxStreamsPerKey counts by address unless told otherwise', async (t) => {
   const { app } = await createApp(t, { limits: { maxStreamsPerKey: 1 } })
+  const go = deferred()
   app.get('/', (_request, reply) => reply.sseStream(async function * () {
-    await sleep(20)
+    await go.promise
     yield 1
   }))
 
-  const answers = await Promise.all([app.inject('/'), app.inject('/'), app.inject({ url: '/', remoteAddress: '10.0.0.1' })])
+  const [first, again, other] = ['127.0.0.1', '127.0.0.1', '10.0.0.1'].map((remoteAddress) => app.inject({ url: '/', remoteAddress }).then(({ statusCode }) => statusCode))
 
-  t.same(answers.map(({ statusCode }) => statusCode), [200, 429, 200])
+  t.equal(await again, 429)
+  go.resolve()
+  t.equal(await first, 200)
+  t.equal(await other, 200)
 })
 
 for (const http2 of [false, true]) {
   const protocol = http2 ? 'HTTP/2' : 'HTTP/1'
 
   t.test(`${protocol}: fastify.close() lets streams finish within shutdownGraceMs`, async (t) => {
-    const { app, listen, summary } = await createApp(t, { shutdownGraceMs: 2_000 }, { http2 })
+    const { app, listen, summary } = await createApp(t, { shutdownGraceMs: 15_000 }, { http2 })
     const go = deferred()
     app.get('/', (_request, reply) => reply.sseStream(async function * () {
       yield 1
@@ -160,19 +169,20 @@ t.test('a stream that did not begin before the shutdown is answered with 503', a
 })
 
 t.test('a stream that is asked for during the shutdown is refused with 503 and retry-after', async (t) => {
-  const { app, listen } = await createApp(t, { shutdownGraceMs: 1_000 })
+  const { app, listen } = await createApp(t, { shutdownGraceMs: 15_000 })
   const go = deferred()
   const hold = deferred()
+  const held = deferred()
   app.get('/first', (_request, reply) => reply.sseStream(async function * () {
     yield 1
     await go.promise
   }))
-  app.get('/second', { preHandler: () => hold.promise }, (_request, reply) => reply.sseStream([2]))
+  app.get('/second', { preHandler: () => { held.resolve(); return hold.promise } }, (_request, reply) => reply.sseStream([2]))
   const port = await listen()
   const first = fetchText({ port, path: '/first' })
   const second = fetchText({ port, path: '/second' })
   await until('the first stream', () => app.llm.streams.size === 1)
-  await sleep(20)
+  await soon('the second request', held.promise)
 
   const closing = app.close()
   await until('the shutdown', () => app.llm.health().status === 'closing')

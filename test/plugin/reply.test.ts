@@ -144,10 +144,10 @@ t.test('the cors option, and a host\'s own @fastify/cors, put their headers on s
 
 t.test('handlerTimeout does not cut a stream that runs', async (t) => {
   const { app, listen, summary } = await createApp(t)
-  app.get('/', { handlerTimeout: 60 }, (_request, reply) => reply.sseStream(async function * () {
+  app.get('/', { handlerTimeout: 600 }, (_request, reply) => reply.sseStream(async function * () {
     for (let index = 0; index < 8; index++) {
       yield index
-      await sleep(20)
+      await sleep(100)
     }
   }))
 

@@ -4,7 +4,7 @@ import t from 'tap'
 import { WebSocket } from 'ws'
 import { Value } from '@sinclair/typebox/value'
 import { ServerFrame, type StreamEvent, type StreamSummary } from '../../lib/index.ts'
-import { Probe, createApp, deferred, sleep, soon, textDelta, turn, until, untilAborted } from '../helper.ts'
+import { Probe, createApp, deferred, sleep, soon, textDelta, turn, until, untilAborted, untilStill } from '../helper.ts'
 import { connectNative, connectPeer, createHostApp, injectNative, injectPeer, refusalOf, type Peer } from '../ws/helper.ts'
 
 const messages = [{ role: 'user', content: 'Hi' }]
@@ -406,7 +406,7 @@ for (const [way, leave] of Object.entries(ways)) {
       for (const id of ['a', 'b']) peer.say({ type: 'chat', id, model: id, messages })
       await until('both upstreams', () => probes.size === 2)
       if (phase === 'mid-stream') await until('both deltas', () => peer.frames.filter(({ type }) => type === 'text-delta').length === 2)
-      if (phase === 'while it does not read') await until('both to wait', stays(() => [...probes.values()].reduce((sum, { pulls }) => sum + pulls, 0)), 8_000)
+      if (phase === 'while it does not read') await untilStill('both to wait', () => [...probes.values()].reduce((sum, { pulls }) => sum + pulls, 0))
 
       leave(peer.socket)
 
@@ -420,18 +420,6 @@ for (const [way, leave] of Object.entries(ways)) {
   }
 }
 
-/** Says whether a figure has stayed the same for a while. */
-function stays (figure: () => number): () => boolean {
-  let last = -1
-  let since = performance.now()
-  return () => {
-    const now = figure()
-    if (now !== last) since = performance.now()
-    last = now
-    return now > 0 && performance.now() - since > 150
-  }
-}
-
 t.test('a client that does not read stops its upstream, in bounded memory, and the other chats of the server go on', async (t) => {
   const probe = new Probe()
   const upstream = probe.adapter(() => endless(16_000))
@@ -442,7 +430,7 @@ t.test('a client that does not read stops its upstream, in bounded memory, and t
   stalled.socket.pause()
   stalled.say({ type: 'chat', id: 'c1', messages })
 
-  await until('the upstream to be left alone', stays(() => probe.pulls), 8_000)
+  await untilStill('the upstream to be left alone', () => probe.pulls)
 
   t.ok(probe.pulls * 16_000 < 16 * 1024 * 1024, `${probe.pulls} items of 16 KB were taken`)
   const other = await connectNative(t, port)
@@ -458,7 +446,7 @@ t.test('a client that reads again gets the whole answer', async (t) => {
   const peer = await connectNative(t, await listen())
   peer.socket.pause()
   peer.say({ type: 'chat', id: 'c1', messages })
-  await until('the upstream to be left alone', stays(() => probe.pulls), 8_000)
+  await untilStill('the upstream to be left alone', () => probe.pulls)
   t.ok(probe.pulls < 1_000)
 
   peer.socket.resume()
@@ -475,7 +463,7 @@ t.test('stallTimeoutMs cuts a client that takes nothing with 1013', async (t) =>
   peer.socket.pause()
   peer.say({ type: 'chat', id: 'c1', messages })
 
-  t.equal((await soon('the cut', summary, 8_000)).reason, 'stalled')
+  t.equal((await soon('the cut', summary)).reason, 'stalled')
   await until('no connection', () => app.llm.health().connections === 0)
 })
 
@@ -608,7 +596,7 @@ t.test('at shutdown a peer that does not answer is cut', async (t) => {
   t.teardown(() => { socket.destroy() })
   await until('the connection', () => app.llm.health().connections === 1)
 
-  await soon('the shutdown', app.close(), 8_000)
+  await soon('the shutdown', app.close())
 })
 
 /** A client that has upgraded, and does nothing any more. */
@@ -646,7 +634,7 @@ function maskedFrame (text: string): Buffer {
 
 t.test('while the server closes, no upgrade is taken', async (t) => {
   const { upstream } = waiting()
-  const { app, listen } = await createApp(t, { upstream, shutdownGraceMs: 500 })
+  const { app, listen } = await createApp(t, { upstream, shutdownGraceMs: 15_000 })
   app.get('/', { websocket: true }, app.llm.socket())
   const port = await listen()
   const busy = await connectNative(t, port)
@@ -660,7 +648,8 @@ t.test('while the server closes, no upgrade is taken', async (t) => {
 
   t.ok(error instanceof Error)
   t.equal(app.llm.health().status, 'closing')
-  await closed
+  busy.say({ type: 'cancel', id: 'c1' })
+  await soon('the shutdown', closed)
 })
 
 // ---- before the upgrade --------------------------------------------------------------------------------------------

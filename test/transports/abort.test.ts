@@ -1,8 +1,8 @@
 import t, { type Test } from 'tap'
 import type { EndReason } from '../../lib/index.ts'
-import { sleep, soon, until } from '../helper.ts'
+import { sleep, soon, until, untilStill } from '../helper.ts'
 import { DONE, FINISH, ROLE, openStream, textChunk, type HttpExchange } from '../upstream/helper.ts'
-import { checkReleased, createScene, endlessly, untilStill, type Scene, type SceneOptions } from './scene.ts'
+import { checkReleased, createScene, endlessly, type Scene, type SceneOptions } from './scene.ts'
 import { PATIENCE_MS, SOON_MS, transports, type ChatClient, type Transport, type Way } from './transport.ts'
 
 const MiB = 1024 * 1024

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { sleep, soon, textDelta, until } from '../helper.ts'
+import { sleep, soon, textDelta, until, untilStill } from '../helper.ts'
 import { DONE, FINISH, openStream, textChunk, type HttpExchange } from '../upstream/helper.ts'
-import { checkReleased, createScene, endlessly, untilStill, type Scene } from './scene.ts'
+import { checkReleased, createScene, endlessly, type Scene } from './scene.ts'
 import { ChatSocket, PATIENCE_MS, isTerminal, sip, transports, websocket, whole } from './transport.ts'
 
 const MiB = 1024 * 1024
@@ -49,7 +49,7 @@ for (const transport of transports) {
     const read = meter()
     const scene = await createScene(t, transport, { answer: endlessly, ...read.options })
     const client = scene.chat({ paused: true })
-    await untilStill('the stream to be blocked', () => read.bytes)
+    await untilStill('the stream to be blocked', () => read.bytes, 300)
 
     const before = read.bytes
     await sleep(150)
@@ -115,9 +115,10 @@ for (const transport of transports) {
 
   t.test(`${transport.title}: a client that reads in sips is not cut, and gets the whole answer`, async (t) => {
     const count = 1_500
-    const scene = await createScene(t, transport, { answer: numbered(count), stallTimeoutMs: 500 })
+    const scene = await createScene(t, transport, { answer: numbered(count), stallTimeoutMs: 1_000 })
     const client = scene.chat()
-    await sip(client, 256 * 1024, 15)
+    // About 3 s in all.
+    await sip(client, 256 * 1024, 30)
 
     await soon('the answer', client.over, PATIENCE_MS * 2)
 
@@ -129,13 +130,13 @@ for (const transport of transports) {
 
   t.test(`${transport.title}: a client that reads slowly is not cut, however large one event is`, async (t) => {
     const scene = await createScene(t, transport, {
-      stallTimeoutMs: 400,
+      stallTimeoutMs: 2_000,
       maxEventBytes: 0,
       adapter: async function * () { yield textDelta('x'.repeat(48 * MiB)) }
     })
     const client = scene.chat()
-    // About 2 s in all: each sip drains some of the kernel's buffers, none the whole event.
-    await sip(client, 256 * 1024, 8)
+    // About 5 s in all: each sip drains some of the kernel's buffers, none the whole event.
+    await sip(client, 256 * 1024, 26)
 
     await soon('the answer', client.over, PATIENCE_MS * 2)
 
@@ -235,7 +236,7 @@ t.test('WebSocket: each chat of a client that does not read is bounded by its ow
   await socket.ready()
   socket.socket.pause()
   const first = socket.chat('a', { request: { model: 'a', prompt: 'Hi' } })
-  await untilStill('the first to be blocked', () => bytes['a'] ?? 0)
+  await untilStill('the first to be blocked', () => bytes['a'] ?? 0, 300)
   const filled = Number(bytes['a'])
 
   const names = ['b', 'c', 'd']
@@ -253,7 +254,7 @@ t.test('WebSocket: each chat of a client that does not read is bounded by its ow
 
 t.test('WebSocket: a stalled client is cut once, whatever its chats wait for', async (t) => {
   const scene = await createScene(t, websocket, {
-    stallTimeoutMs: 200,
+    stallTimeoutMs: 1_000,
     answer: (exchange) => {
       if (exchange.body.model === 'noisy') endlessly(exchange)
       else openStream(exchange).write(textChunk('token '))

@@ -119,7 +119,7 @@ const upstreams: Record<string, HttpFailure> = {
   'a cut before the first token': { code: 'upstream-truncated', status: 502, reason: 'upstream-error', answer: (exchange) => { openStream(exchange).write(ROLE, () => exchange.socket.destroy()) } },
   'a cut in the middle': { code: 'upstream-truncated', status: 502, reason: 'upstream-error', text: 'Hel', answer: (exchange) => { openStream(exchange).write(ROLE + textChunk('Hel'), () => exchange.socket.destroySoon()) } },
   'an end in the middle': { code: 'upstream-truncated', status: 502, reason: 'upstream-error', text: 'Hel', answer: (exchange) => { openStream(exchange).end(ROLE + textChunk('Hel')) } },
-  'silence in the middle': { code: 'upstream-idle-timeout', status: 504, reason: 'timeout', text: 'Hel', options: { idleTimeoutMs: 100 }, answer: (exchange) => { openStream(exchange).write(ROLE + textChunk('Hel')) } },
+  'silence in the middle': { code: 'upstream-idle-timeout', status: 504, reason: 'timeout', text: 'Hel', options: { idleTimeoutMs: 400 }, answer: (exchange) => { openStream(exchange).write(ROLE + textChunk('Hel')) } },
   'an error in its stream': { code: 'upstream-failed', status: 502, reason: 'upstream-error', text: 'Hel', answer: (exchange) => { openStream(exchange).end(`${ROLE + textChunk('Hel')}data: ${JSON.stringify({ error: { message: echo(exchange) } })}\n\n`) } },
   'garbage in its stream': { code: 'upstream-content', status: 502, reason: 'upstream-error', text: 'Hel', answer: (exchange) => { openStream(exchange).end(`${ROLE + textChunk('Hel')}data: ${echo(exchange)}\n\n`) } }
 }

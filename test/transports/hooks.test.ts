@@ -130,7 +130,8 @@ for (const transport of transports) {
       const stream = { write: (line: string) => { logged.push(line) } }
       let mode: 'ok' | 'failed' | 'stopped' = 'ok'
       const { app, listen, rejections } = await createApp(t, {
-        maxDurationMs: 100,
+        // Long for an answer that ends by itself.
+        maxDurationMs: 500,
         upstream: async function * (_request, { signal }) {
           yield textDelta('Hi')
           if (mode === 'failed') throw new Error('broken')

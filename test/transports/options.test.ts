@@ -2,9 +2,9 @@ import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import type { StreamEvent, StreamOptions } from '../../lib/index.ts'
-import { createApp, deferred, fetchText, sleep, soon, textDelta, until, valuesOf, type TestApp } from '../helper.ts'
+import { createApp, deferred, fetchText, sleep, soon, textDelta, until, untilStill, valuesOf, type TestApp } from '../helper.ts'
 import { DONE, FINISH, openStream, textChunk } from '../upstream/helper.ts'
-import { createScene, untilStill } from './scene.ts'
+import { createScene } from './scene.ts'
 import { PATIENCE_MS, http1, transports, websocket, whole } from './transport.ts'
 
 const MiB = 1024 * 1024
@@ -55,7 +55,7 @@ for (const transport of transports) {
   t.test(`${transport.title}: heartbeats do not pile up for a client that does not read`, async (t) => {
     const go = deferred()
     const scene = await createScene(t, transport, {
-      heartbeatMs: 40,
+      heartbeatMs: 200,
       answer: async (exchange) => {
         const response = openStream(exchange)
         for (let index = 0; index < 1_000; index++) response.write(textChunk('x'.repeat(16_000)))
@@ -66,14 +66,14 @@ for (const transport of transports) {
     const client = scene.chat({ paused: true })
     await untilStill('the stream to be blocked', () => scene.probe.pulls)
 
-    await sleep(1_600)
+    await sleep(4_000)
     go.resolve()
     client.resume()
     await whole(client)
 
     t.equal(client.received.text.length, 16_000_000)
-    // Forty are due while it is blocked; some may be on their way before and behind.
-    t.ok(client.received.heartbeats <= 15, `${client.received.heartbeats} heartbeats`)
+    // Twenty are due while it is blocked; a busy machine may have a pause before and behind.
+    t.ok(client.received.heartbeats <= 10, `${client.received.heartbeats} heartbeats`)
   })
 
   for (const where of ['plugin', 'route', 'call'] as const) {

@@ -77,18 +77,6 @@ export function endlessly (exchange: HttpExchange): void {
   write()
 }
 
-/** Waits until a figure is above zero and stays as it is, for many turns of the event loop: time alone passes on a busy machine. */
-export async function untilStill (what: string, figure: () => number): Promise<void> {
-  let last = 0
-  let looks = 0
-  await until(what, () => {
-    const now = figure()
-    looks = now === last ? looks + 1 : 0
-    last = now
-    return now > 0 && looks > 30
-  }, PATIENCE_MS)
-}
-
 // ---- timers ------------------------------------------------------------------------------------------------------------
 
 /** Timers that this package holds, those included that keep no process alive. */

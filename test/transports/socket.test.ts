@@ -1,7 +1,7 @@
 import type { EventEmitter } from 'node:events'
 import type { AddressInfo, Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import type { PluginOptions, UpstreamAdapter } from '../../lib/index.ts'
+import type { PluginOptions, StreamEvent, UpstreamAdapter } from '../../lib/index.ts'
 import { createApp, deferred, sleep, soon, textDelta, turn, until, untilAborted, type TestApp } from '../helper.ts'
 import { checkReleased, createScene } from './scene.ts'
 import { ChatSocket, PATIENCE_MS, isTerminal, websocket, whole } from './transport.ts'
@@ -30,8 +30,17 @@ const ask = (prompt: string): { request: object } => ({ request: { prompt } })
 const words = (name: string, count: number): string => Array.from({ length: count }, (_, index) => `${name}${index}`).join(' ')
 
 t.test('chats on one WebSocket interleave, each with a dense seq', async (t) => {
-  const { app, socket, summaries } = await connect(t)
   const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
+  let begun = 0
+  const all = deferred()
+  const { app, socket, summaries } = await connect(t, {
+    upstream: async function * (request, context) {
+      // Chats that wait for each other end only when none of them waits for the end of another.
+      if (++begun === names.length) all.resolve()
+      await all.promise
+      yield * echo(request, context) as AsyncGenerator<StreamEvent>
+    }
+  })
   const order: string[] = []
   socket.socket.on('message', (data) => { order.push(JSON.parse(String(data)).id) })
 
@@ -52,7 +61,7 @@ t.test('chats on one WebSocket interleave, each with a dense seq', async (t) => 
 })
 
 t.test('an id is free with the terminal frame, however the chat ended', async (t) => {
-  const { app, socket } = await connect(t, { maxDurationMs: 300 })
+  const { app, socket } = await connect(t, { maxDurationMs: 1_000 })
   const ends = ['Hi', 'Hi fail', 'fail', 'Hi wait', 'wait', 'Hi']
 
   for (const prompt of ends) {
@@ -202,10 +211,10 @@ t.test('a client that leaves ends all its chats, once each', async (t) => {
   chats[0]?.reset()
 
   await until('all to end', () => summaries.length === 4, PATIENCE_MS)
+  await until('no connection', () => app.llm.health().connections === 0, PATIENCE_MS)
   await sleep(20)
   t.same(summaries.map(({ reason }) => reason), ['client', 'client', 'client', 'client'])
   t.equal(app.llm.streams.size, 0)
-  t.equal(app.llm.health().connections, 0)
   t.same(rejections, [])
 })
 

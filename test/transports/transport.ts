@@ -10,10 +10,10 @@ import { ChatRequest, type EndReason, type StreamError, type StreamEvent, type S
 import { deferred, soon, until } from '../helper.ts'
 
 /** Every test waits for events; this only bounds how long it waits for one that never comes. */
-export const PATIENCE_MS = 10_000
+export const PATIENCE_MS = 20_000
 
 /** What comes within milliseconds; the bound leaves room for a busy machine. */
-export const SOON_MS = 2_000
+export const SOON_MS = 5_000
 
 /** Where chats are asked for. */
 const PATH = '/chat'

@@ -61,7 +61,7 @@ export class Peer {
   constructor (socket: WebSocket) {
     this.socket = socket
     const closed = deferred<Closed>()
-    this.closed = soon('the WebSocket to close', closed.promise, 8_000)
+    this.closed = soon('the WebSocket to close', closed.promise, 60_000)
     this.closed.catch(() => {})
     socket.on('error', () => {})
     socket.on('message', (data) => {
@@ -83,7 +83,7 @@ export class Peer {
   async next (what = 'a frame'): Promise<any> {
     while (this.frames.length === this.#taken) {
       if (this.socket.readyState === WebSocket.CLOSED) throw new Error(`closed before: ${what}`)
-      await soon(what, new Promise<void>((resolve) => { this.#wake = resolve }), 8_000)
+      await soon(what, new Promise<void>((resolve) => { this.#wake = resolve }))
     }
     return this.frames[this.#taken++]
   }
