@@ -1,5 +1,5 @@
 import type { Outcome } from './encoder.ts'
-import type { Frame } from './batch.ts'
+import type { BinaryText, Frame, RunTexts } from './batch.ts'
 
 /**
  * A format that is a sequence of JSON values, whatever carries them: one `data` of an event stream, or one frame of a
@@ -8,6 +8,11 @@ import type { Frame } from './batch.ts'
 export interface ValueFormat {
   /** The values of one frame, each a JSON text; none when a client of this format does not see it. */
   values (frame: Frame): string[]
+  /**
+   * The values of a run of text, one a frame, or `'chunks'` where they are the upstream's own. Absent, or `undefined` for
+   * a run that needs a closer look: then each of its frames goes through {@link ValueFormat.values}.
+   */
+  run? (run: RunTexts): readonly BinaryText[] | 'chunks' | undefined
   /** The values that end the stream. */
   end (outcome: Outcome): string[]
 }

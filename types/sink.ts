@@ -1,3 +1,5 @@
+import type { Message } from './message.ts'
+
 /**
  * One direction of a transport: where a stream's messages go (SPEC 18). Backpressure and abort are solved against this
  * contract once, for every transport.
@@ -8,7 +10,7 @@ export interface Sink {
    * behind: write no more until {@link Sink.ready} resolves. What is written after the sink closed is dropped.
    * @returns How many bytes they are.
    */
-  write (messages: readonly string[]): number
+  write (messages: readonly Message[]): number
   /** Resolves when the sink takes messages again, or when it closed. Never rejects. */
   ready (): Promise<void>
   /** Ends the stream after all messages; resolves when they are handed to the kernel, or when the sink closed. */

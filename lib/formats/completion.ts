@@ -59,6 +59,7 @@ export class Collector {
    * @throws LLM_ERR_EVENT_TOO_LARGE when the answer grows over the bound.
    */
   add (frame: Frame): void {
+    if (frame.run !== undefined) return frame.run.frames().forEach((each) => this.add(each))
     for (const event of frame.events) this.#addEvent(event)
     if (frame.chunk !== undefined) this.#addChunk(frame.chunk.json)
   }

@@ -1,14 +1,20 @@
-import type { Frame } from '../../types/batch.ts'
+import type { BinaryText, Frame, RunTexts } from '../../types/batch.ts'
 import type { Outcome } from '../../types/encoder.ts'
 import type { ValueFormat } from '../../types/format.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
+import { RunWriter } from './run-writer.ts'
 
 /** Format `events`: each `StreamEvent` with a `seq` that rises by one from 1; the terminal event is the last. */
 export class EventsFormat implements ValueFormat {
   #seq = 0
+  readonly #runs = new RunWriter(openJson, () => this.#end())
 
   values ({ events }: Frame): string[] {
     return events.map((event) => this.#value(event))
+  }
+
+  run (run: RunTexts): BinaryText[] {
+    return this.#runs.write(run)
   }
 
   end ({ reason, error }: Outcome): string[] {
@@ -17,6 +23,14 @@ export class EventsFormat implements ValueFormat {
 
   /** `seq` is put into the JSON text, which is cheaper than a copy of the event. */
   #value (event: StreamEvent): string {
-    return `${JSON.stringify(event).slice(0, -1)},"seq":${++this.#seq}}`
+    return openJson(event) + this.#end()
   }
+
+  #end (): string {
+    return `,"seq":${++this.#seq}}`
+  }
+}
+
+function openJson (event: StreamEvent): string {
+  return JSON.stringify(event).slice(0, -1)
 }

@@ -1,4 +1,4 @@
-import type { Frame, RawChunk } from '../../types/batch.ts'
+import type { Frame, RawChunk, RunTexts } from '../../types/batch.ts'
 import type { Outcome } from '../../types/encoder.ts'
 import type { ValueFormat } from '../../types/format.ts'
 import type { StartEvent, StreamEvent } from '../schemas/stream-event.ts'
@@ -38,6 +38,10 @@ export class OpenAiFormat implements ValueFormat {
     if (frame.chunk === undefined) return frame.events.flatMap((event) => this.#make(event))
     const isUsage = frame.events[0]?.type === 'usage'
     return isUsage && !this.#includeUsage ? [] : this.#passOn(frame.chunk, isUsage)
+  }
+
+  run ({ choice }: RunTexts): 'chunks' | undefined {
+    return this.#begun.has(choice) ? 'chunks' : undefined
   }
 
   end ({ reason, error }: Outcome): string[] {

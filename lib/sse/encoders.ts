@@ -1,5 +1,6 @@
 import type { Encoder, Outcome } from '../../types/encoder.ts'
 import type { Frame } from '../../types/batch.ts'
+import type { Message } from '../../types/message.ts'
 import { EventsFormat } from '../formats/events.ts'
 import { OpenAiFormat } from '../formats/openai.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
@@ -31,12 +32,12 @@ export class LateEncoder implements Encoder {
     this.#create = create
   }
 
-  encode (frames: ReadonlyArray<Frame<unknown>>): readonly string[] {
+  encode (frames: ReadonlyArray<Frame<unknown>>): readonly Message[] {
     this.#encoder ??= this.#create()
     return this.#encoder.encode(frames)
   }
 
-  end (outcome: Outcome): readonly string[] {
+  end (outcome: Outcome): readonly Message[] {
     this.#encoder ??= this.#create()
     return this.#encoder.end(outcome)
   }

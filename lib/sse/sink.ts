@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
+import type { Message } from '../../types/message.ts'
 import type { Sink } from '../../types/sink.ts'
 
 /**
@@ -55,9 +56,9 @@ export class ReadableSink implements Sink {
     return this.#ended
   }
 
-  write (messages: readonly string[]): number {
+  write (messages: readonly Message[]): number {
     if (this.#ended || this.#closed) return 0
-    const bytes = Buffer.from(messages.join(''))
+    const bytes = joinBytes(messages)
     this.#pushed += bytes.length
     for (let start = 0; start < bytes.length; start += PIECE_BYTES) {
       this.#blocked = !this.readable.push(bytes.length > PIECE_BYTES ? bytes.subarray(start, start + PIECE_BYTES) : bytes)
@@ -104,6 +105,13 @@ export class ReadableSink implements Sink {
     this.#waiting = []
     for (const resolve of waiting) resolve()
   }
+}
+
+/** Most batches are one run of bytes, which are sent as they are. */
+function joinBytes (messages: readonly Message[]): Uint8Array {
+  const [first] = messages
+  if (messages.length === 1 && typeof first === 'object') return first
+  return Buffer.concat(messages.map((message) => typeof message === 'string' ? Buffer.from(message) : message))
 }
 
 /** Bytes that wait in Node, not yet taken by the kernel. HTTP/2 responses keep them in their stream. */

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Batch, Frame } from '../../types/batch.ts'
+import type { Batch, Frame, TextRun } from '../../types/batch.ts'
 import type { ModelPrice } from '../../types/options.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { StreamEvent as StreamEventSchema, isStreamEvent, type ErrorEvent, type FinishReason, type StreamEvent, type UsageEvent } from '../schemas/stream-event.ts'
@@ -91,6 +91,7 @@ export class ChatStage implements Stage {
 
   /** Adds a frame to `frames`, led by a `start` where its adapter sent none, and without `usage`, which comes last. */
   #takeFrame (frame: Frame, frames: Frame[]): void {
+    if (frame.run !== undefined && this.#started) return this.#takeRun(frame, frame.run, frames)
     const events: StreamEvent[] = []
     for (const event of frame.events) {
       if (!this.#started && event.type !== 'start' && event.type !== 'error') this.#takeEvent(this.#madeStart(), events)
@@ -106,6 +107,11 @@ export class ChatStage implements Stage {
     const isWhole = events.length === frame.events.length && events[0] === frame.events[0]
     if (isWhole) frames.push(frame)
     else if (events.length > 0) frames.push({ events })
+  }
+
+  #takeRun (frame: Frame, { choice, count, characters }: TextRun, frames: Frame[]): void {
+    this.#countDeltas(choice, count, characters)
+    frames.push(frame)
   }
 
   #takeEvent (event: StreamEvent, events: StreamEvent[]): void {
@@ -133,21 +139,21 @@ export class ChatStage implements Stage {
         this.#model = event.model
         return
       case 'text-delta': case 'reasoning-delta': case 'refusal-delta':
-        return this.#countDelta(event.choice, event.text.length)
+        return this.#countDeltas(event.choice, 1, event.text.length)
       case 'tool-call-start':
-        return this.#countDelta(event.choice, event.name.length)
+        return this.#countDeltas(event.choice, 1, event.name.length)
       case 'tool-call-delta':
-        return this.#countDelta(event.choice, event.arguments.length)
+        return this.#countDeltas(event.choice, 1, event.arguments.length)
       case 'finish':
         this.#unfinished.delete(event.choice)
         this.#finishReasons.push(event.reason)
     }
   }
 
-  #countDelta (choice: number, characters: number): void {
+  #countDeltas (choice: number, deltas: number, characters: number): void {
     this.#firstTokenAt ??= performance.now()
     this.#unfinished.add(choice)
-    this.#deltas++
+    this.#deltas += deltas
     this.#characters += characters
   }
 

@@ -1,6 +1,7 @@
 import type { Frame } from '../../types/batch.ts'
 import type { StreamEventContext, StreamHooks, StreamInfo } from '../../types/hooks.ts'
 import { HookError } from '../errors.ts'
+import { eachFrame } from './each-frame.ts'
 
 type EventHook = NonNullable<StreamHooks['onStreamEvent']>
 
@@ -21,7 +22,7 @@ export async function applyEventHooks (
   frames: ReadonlyArray<Frame<unknown>>, hooks: EventHooks
 ): Promise<ReadonlyArray<Frame<unknown>>> {
   const out: Array<Frame<unknown>> = []
-  for (const frame of frames) out.push(await applyToFrame(frame, hooks))
+  for (const frame of frames.flatMap(eachFrame)) out.push(await applyToFrame(frame, hooks))
   return out
 }
 

@@ -1,16 +1,21 @@
 import type { Batch } from '../../types/batch.ts'
 import type { Encoder, Outcome } from '../../types/encoder.ts'
+import type { Message } from '../../types/message.ts'
 import type { Sink } from '../../types/sink.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
 import { EventTooLargeError } from '../errors.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
 import { IdleTimer } from '../timers.ts'
 import { toStreamError } from './client-error.ts'
+import { eachFrame } from './each-frame.ts'
 import { isClientGone } from './end-reason.ts'
 import type { StreamRun } from './run.ts'
 
 /** At shutdown a client has so many milliseconds to take what is left: the process wants to go. */
 const SHUTDOWN_LINGER_MS = 500
+
+/** No event of a run is longer, whatever its format: its frame is at most 16 KiB, and what formats add is less. */
+const MAX_RUN_EVENT_BYTES = 32 * 1024
 
 /** What is pumped where. */
 export interface PumpSetup {
@@ -97,12 +102,13 @@ class Writer {
   /** Encodes a batch and writes it at once: one write for all frames of a network chunk. */
   writeBatch ({ frames }: Batch<unknown>): void {
     const { encoder, options } = this.#setup
-    const messages = encoder.encode(frames)
-    if (options.maxEventBytes > 0) for (const message of messages) checkSize(message, options.maxEventBytes)
+    const { maxEventBytes } = options
+    const messages = encoder.encode(isSmall(maxEventBytes) ? frames.flatMap(eachFrame) : frames)
+    if (maxEventBytes > 0) for (const message of messages) checkSize(message, maxEventBytes)
     this.write(messages)
   }
 
-  write (messages: readonly string[]): void {
+  write (messages: readonly Message[]): void {
     const { sink } = this.#setup
     if (messages.length === 0 || sink.closed) return
     this.bytes += sink.write(messages)
@@ -136,7 +142,7 @@ class Writer {
     this.#heartbeat.stop()
   }
 
-  #beat (messages: readonly string[]): void {
+  #beat (messages: readonly Message[]): void {
     if (!this.#setup.sink.blocked) this.write(messages)
     this.#heartbeat.start()
   }
@@ -154,7 +160,13 @@ class Writer {
   }
 }
 
-function checkSize (message: string, limit: number): void {
+/** Whether an event of a run, which is at most {@link MAX_RUN_EVENT_BYTES} long, may be over the limit. */
+function isSmall (limit: number): boolean {
+  return limit > 0 && limit < MAX_RUN_EVENT_BYTES
+}
+
+function checkSize (message: Message, limit: number): void {
+  if (typeof message !== 'string') return
   // UTF-8 takes at most three bytes for a UTF-16 unit: most messages need no exact count.
   if (message.length * 3 <= limit) return
   const bytes = Buffer.byteLength(message)

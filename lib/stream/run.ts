@@ -101,7 +101,7 @@ export class StreamRun implements OpenStream {
     while (!this.#tailSent) {
       const frames = await this.#applyHooks(await this.#pull())
       if (frames.length === 0) continue
-      for (const frame of frames) this.#events += frame.events.length
+      for (const frame of frames) this.#events += frame.run?.count ?? frame.events.length
       return { frames }
     }
     return undefined
@@ -123,7 +123,7 @@ export class StreamRun implements OpenStream {
   }
 
   /** Ends the stream for a reason. The first reason wins. */
-  stop (reason: EndReason, error: Error = errorForReason(reason)): void {
+  stop (reason: EndReason, cause?: Error): void {
     if (this.#reason !== undefined) {
       if (reason === 'shutdown') this.#onShutdown?.()
       return
@@ -132,6 +132,7 @@ export class StreamRun implements OpenStream {
     clearTimeout(this.#maxDuration)
     clearTimeout(this.#drain)
     if (reason === 'complete') return
+    const error = cause ?? errorForReason(reason)
     this.#error = error
     this.#controller.abort(error)
     this.#interrupt?.(error)

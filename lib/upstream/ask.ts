@@ -1,12 +1,12 @@
 import type { AdapterContext } from '../../types/adapter.ts'
-import type { Batch } from '../../types/batch.ts'
+import type { Batch, BinaryText } from '../../types/batch.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { ModelNotFoundError, UpstreamTotalTimeoutError, isLlmError } from '../errors.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
 import { hidePrompts } from './hide-prompts.ts'
 import { LinkedAbort } from './linked-abort.ts'
 import { encodeRequest } from './openai/encode-request.ts'
-import { createRedact } from './redact.ts'
+import { createIsClean, createRedact } from './redact.ts'
 import { retryDelayMs, waitBeforeRetry } from './retry.ts'
 
 /** What an upstream is asked, before a transport puts it in its own form. */
@@ -21,6 +21,8 @@ export interface PreparedRequest {
   readonly choices: number
   /** Takes our secrets out of whatever the upstream says. */
   readonly redact: (text: string) => string
+  /** Whether `redact` would leave texts as they are. */
+  readonly isClean: (texts: BinaryText) => boolean
   /** Aborts when nobody wants the answer any more. */
   readonly signal: AbortSignal
 }
@@ -96,12 +98,14 @@ function prepare (
   request: ChatRequest, apiKey: string | undefined, { signal }: AdapterContext, options: ResolvedUpstreamOptions
 ): PreparedRequest {
   const body = encodeRequest(request, options)
+  const headers = { ...options.headers, ...queryOf(options.baseUrl) }
   return {
     body,
     apiKey,
     model: String(body.model ?? ''),
     choices: request.n ?? 1,
-    redact: createRedact(apiKey, { ...options.headers, ...queryOf(options.baseUrl) }),
+    redact: createRedact(apiKey, headers),
+    isClean: createIsClean(apiKey, headers),
     signal
   }
 }

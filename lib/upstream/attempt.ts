@@ -5,12 +5,11 @@ import type { ResolvedUpstreamOptions } from '../options.ts'
 import {
   UpstreamConnectTimeoutError, UpstreamConnectionError, UpstreamContentError, UpstreamTruncatedError, isLlmError, withDetails, type LlmError
 } from '../errors.ts'
-import { EventStreamParser } from '../event-stream/parser.ts'
 import type { PreparedRequest } from './ask.ts'
 import { AttemptLimits, retryable } from './attempt-limits.ts'
 import { mayHold } from './may-hold.ts'
-import { ChatDecoder } from './openai/decode-chunk.ts'
 import { decodeCompletion } from './openai/decode-completion.ts'
+import { AnswerReader } from './openai/read-answer.ts'
 import { checkResponse, decodedBody, readText } from './response.ts'
 
 /** One HTTP request to make. */
@@ -34,7 +33,7 @@ const REUSE_WAIT_MS = 100
  */
 export async function * attempt (request: AttemptRequest): AsyncGenerator<Batch, void, undefined> {
   const limits = new AttemptLimits(request)
-  const decoder = new ChatDecoder(request)
+  const reader = new AnswerReader({ ...request, maxFrameBytes: request.options.maxFrameBytes })
   let body: Readable | undefined
   let isWhole = false
   try {
@@ -43,8 +42,8 @@ export async function * attempt (request: AttemptRequest): AsyncGenerator<Batch,
     body = response.body
     limits.watchIdle()
     const kind = await checkResponse(response, { redact: request.redact, onChunk: () => limits.touchIdle() })
-    yield * kind === 'json' ? decodeJson(response, request, limits) : decodeStream(decodedBody(response), decoder, request, limits)
-    isWhole = decoder.done
+    yield * kind === 'json' ? decodeJson(response, request, limits) : readStream(decodedBody(response), reader, limits)
+    isWhole = reader.done
   } catch (error) {
     throw limits.reasonFor(error, connectionError)
   } finally {
@@ -75,12 +74,11 @@ function parseJson (text: string): unknown {
   }
 }
 
-async function * decodeStream (body: Readable, decoder: ChatDecoder, { options }: AttemptRequest, limits: AttemptLimits): AsyncGenerator<Batch> {
-  const parser = new EventStreamParser(options)
+async function * readStream (body: Readable, reader: AnswerReader, limits: AttemptLimits): AsyncGenerator<Batch> {
   let held: Frame[] = []
-  for await (const frames of decodeChunks(body, parser, decoder, limits)) {
+  for await (const frames of readChunks(body, reader, limits)) {
     held.push(...frames)
-    if (held.length === 0 || (!decoder.answered && mayHold(held.length, charactersOf(held)))) continue
+    if (held.length === 0 || (!reader.answered && mayHold(held.length, charactersOf(held)))) continue
     limits.answered()
     const batch = { frames: held }
     held = []
@@ -88,7 +86,7 @@ async function * decodeStream (body: Readable, decoder: ChatDecoder, { options }
     yield batch
     limits.watchIdle()
   }
-  yield { frames: [...held, ...decoder.end(parser.end())] }
+  yield { frames: [...held, ...reader.end()] }
 }
 
 function charactersOf (frames: readonly Frame[]): number {
@@ -96,39 +94,20 @@ function charactersOf (frames: readonly Frame[]): number {
 }
 
 /** The frames of each network chunk. */
-async function * decodeChunks (
-  body: Readable, parser: EventStreamParser, decoder: ChatDecoder, limits: AttemptLimits
-): AsyncGenerator<Frame[]> {
+async function * readChunks (body: Readable, reader: AnswerReader, limits: AttemptLimits): AsyncGenerator<Frame[]> {
   try {
     for await (const chunk of body.iterator({ destroyOnReturn: false })) {
       limits.touchIdle()
-      const { frames, failure } = decodeChunk(chunk, parser, decoder)
+      const { frames, failure } = reader.read(chunk)
       yield frames
       if (failure !== undefined) throw failure
-      if (decoder.done) return
+      if (reader.done) return
     }
   } catch (error) {
     // The answer is whole: how its connection ends, or that it does not, is of no interest.
-    if (decoder.finished && !limits.unwanted && (limits.ended || !isLlmError(error))) return
+    if (reader.finished && !limits.unwanted && (limits.ended || !isLlmError(error))) return
     throw isLlmError(error) || limits.ended ? error : retryable(new UpstreamTruncatedError({ cause: error }))
   }
-}
-
-/** Frames that precede a failure in the same chunk are not lost. */
-function decodeChunk (chunk: Buffer, parser: EventStreamParser, decoder: ChatDecoder): { frames: Frame[], failure?: unknown } {
-  const frames: Frame[] = []
-  const known = decoder.usage
-  let failure: unknown
-  try {
-    for (const event of parser.push(chunk)) {
-      if (!decoder.done) frames.push(...decoder.decode(event))
-    }
-  } catch (error) {
-    failure = error
-  }
-  // At once and not at the end, which an aborted stream never sees: its bill counts too.
-  if (decoder.usage !== undefined && decoder.usage !== known) frames.push({ events: [decoder.usage] })
-  return { frames, failure }
 }
 
 /**

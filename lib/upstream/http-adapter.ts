@@ -27,9 +27,10 @@ export function httpAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter 
 }
 
 function httpTransport (options: ResolvedUpstreamOptions, dispatcher: Dispatcher): Transport {
+  const url = chatUrl(options.baseUrl)
   return ({ body, apiKey, ...prepared }) => {
     const headers = requestHeaders(fixedHeaders, apiKey, options.headers)
-    const request = { ...prepared, url: chatUrl(options.baseUrl), headers, body: JSON.stringify(body), options, dispatcher }
+    const request = { ...prepared, url, headers, body: JSON.stringify(body), options, dispatcher }
     return () => attempt(request)
   }
 }

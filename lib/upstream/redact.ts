@@ -1,3 +1,5 @@
+import type { BinaryText } from '../../types/batch.ts'
+
 /** Shorter secrets are words like `test`: taking them out would mangle answers, and they protect nothing. */
 const MIN_LENGTH = 6
 
@@ -10,17 +12,33 @@ const secretHeaders = /auth|cookie|credential|key|passw|secret|token/i
  * @param headers The host's own request headers; those that look like credentials are secret too.
  */
 export function createRedact (apiKey: string | undefined, headers: Readonly<Record<string, string>>): (text: string) => string {
-  const secrets = [apiKey, ...secretValues(headers)]
-    .filter((secret): secret is string => secret !== undefined && secret.length >= MIN_LENGTH)
-    // A secret may be the beginning of another, whose rest would then be left.
-    .sort((a, b) => b.length - a.length)
-  const escaped = secrets.map(escapedPattern)
+  const secrets = listSecrets(apiKey, headers)
+  let escaped: RegExp[] | undefined
   return (text) => {
     const clean = secrets.reduce((clean, secret) => clean.includes(secret) ? clean.replaceAll(secret, '[redacted]') : clean, text)
     // Most answers have backslashes, of line breaks; few have the escapes that can hide a character of a key.
     if (!clean.includes('\\u00') && !clean.includes('\\/') && !clean.includes('%')) return clean
+    escaped ??= secrets.map(escapedPattern)
     return escaped.reduce((clean, pattern) => clean.replace(pattern, '[redacted]'), clean)
   }
+}
+
+/**
+ * Makes a function that tells whether insides of JSON strings, with quotes between them, have nothing that
+ * {@link createRedact} would take out. Of a secret that has a quote itself, or is beyond ASCII, so that its bytes are
+ * others than its characters, it cannot know.
+ */
+export function createIsClean (apiKey: string | undefined, headers: Readonly<Record<string, string>>): (texts: BinaryText) => boolean {
+  const redact = createRedact(apiKey, headers)
+  const isKnowable = listSecrets(apiKey, headers).every((secret) => /^[ !#-~]*$/.test(secret))
+  return (texts) => isKnowable && redact(texts) === texts
+}
+
+function listSecrets (apiKey: string | undefined, headers: Readonly<Record<string, string>>): string[] {
+  return [apiKey, ...secretValues(headers)]
+    .filter((secret): secret is string => secret !== undefined && secret.length >= MIN_LENGTH)
+    // A secret may be the beginning of another, whose rest would then be left.
+    .sort((a, b) => b.length - a.length)
 }
 
 /**

@@ -62,7 +62,7 @@ export class SocketChat {
 
   /** Asks the upstream, and writes its answer. */
   start (): void {
-    const { owner, options, dialect, request } = this.#setup
+    const { outlet, owner, options, dialect, request } = this.#setup
     const encoder = new SocketEncoder({
       format: dialect.format({
         id: this.id,
@@ -71,6 +71,7 @@ export class SocketChat {
         maxBytes: options.maxEventBytes
       }),
       mayMerge: () => dialect.mergesText && this.#sink.isBehind,
+      takesBytes: outlet.takesBytes,
       maxEventBytes: options.maxEventBytes,
       onEnd: () => owner.chatEnded(this)
     })

@@ -1,4 +1,4 @@
-import type { Frame } from '../../types/batch.ts'
+import type { BinaryText, Frame } from '../../types/batch.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
 
 /**
@@ -11,6 +11,24 @@ export function mergeText (frames: readonly Frame[], maxCharacters: number): Fra
     for (const event of more) events.push(joined(events, event, maxCharacters) ?? event)
   }
   return [{ events }]
+}
+
+/**
+ * As {@link mergeText}, of the texts of a run: JSON strings may be joined as they are.
+ * @param maxBytes Longest joined text.
+ */
+export function joinTexts (texts: readonly BinaryText[], maxBytes: number): BinaryText[] {
+  const joined: BinaryText[] = []
+  let last = ''
+  for (const text of texts) {
+    if (last !== '' && last.length + text.length > maxBytes) {
+      joined.push(last)
+      last = ''
+    }
+    last += text
+  }
+  joined.push(last)
+  return joined
 }
 
 /** Takes the last event off the list and returns it with the text of the next, where they may be one. */

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { WebSocket } from 'ws'
+import type { Message } from '../../types/message.ts'
 
 /** Most bytes of control frames (errors, pongs) that wait for a client: no budget of a chat bounds them. */
 const MAX_CONTROL_BYTES = 1024 * 1024
@@ -38,6 +39,11 @@ export class Outlet {
     return this.#socket.readyState === WebSocket.OPEN && this.#raw?.destroyed !== true
   }
 
+  /** Whether frames may be given as bytes, and not only as texts. */
+  get takesBytes (): boolean {
+    return this.#raw !== undefined && this.#socket.extensions === ''
+  }
+
   /** Bytes that the kernel took, those of a write that is not whole yet included: a client may take long for a large one. */
   get taken (): number {
     return this.#taken - waitingBytes(this.#raw)
@@ -47,12 +53,19 @@ export class Outlet {
    * Sends messages in order.
    * @param onSent Called once for all of them. The same function for all sends of a chat: no closure a frame.
    */
-  send (messages: readonly string[], onSent: OnSent): void {
+  send (messages: readonly Message[], onSent: OnSent): void {
     this.#cork()
     this.sentAt = performance.now()
     const last = messages.length - 1
-    for (let index = 0; index < last; index++) this.#socket.send(messages[index] as string)
-    this.#socket.send(messages[last] as string, onSent)
+    for (let index = 0; index < last; index++) this.#write(messages[index] as Message)
+    this.#write(messages[last] as Message, onSent)
+  }
+
+  /** Frames go straight to the connection, where `ws` writes its own: it holds none back, for it compresses none. */
+  #write (message: Message, onSent?: OnSent): void {
+    // Behind a close frame nothing may follow: `ws` sees to that, and calls back with an error.
+    if (typeof message === 'string' || this.#raw === undefined || !this.isOpen) this.#socket.send(message, onSent)
+    else this.#raw.write(message, onSent)
   }
 
   /** Notes that the kernel took so many bytes of frames. */

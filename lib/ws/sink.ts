@@ -1,3 +1,4 @@
+import type { Message } from '../../types/message.ts'
 import type { Sink } from '../../types/sink.ts'
 import type { Outlet, OutletOwner } from './outlet.ts'
 
@@ -40,7 +41,7 @@ export class ChatSink implements Sink {
     return this.#inFlight > 0
   }
 
-  write (messages: readonly string[]): number {
+  write (messages: readonly Message[]): number {
     if (this.#closed || this.#ending !== undefined) return 0
     let bytes = 0
     for (const message of messages) bytes += Buffer.byteLength(message)

@@ -5,15 +5,16 @@ import { SocketEncoder } from '../../lib/ws/encoder.ts'
 
 const text = (text: string): StreamEvent => ({ type: 'text-delta', choice: 0, text })
 
-function createEncoder ({ mayMerge = false, maxEventBytes = 0 } = {}) {
+function createEncoder ({ mayMerge = false, maxEventBytes = 0, takesBytes = true } = {}) {
   const state = { mayMerge, ends: 0 }
   const encoder = new SocketEncoder({
     format: native.format({ id: 'c1', whole: false, includeUsage: false, maxBytes: 0 }),
     mayMerge: () => state.mayMerge,
+    takesBytes,
     maxEventBytes,
     onEnd: () => { state.ends++ }
   })
-  const textsOf = (...texts: string[]) => encoder.encode([{ events: texts.map(text) }]).map((message) => JSON.parse(message).text)
+  const textsOf = (...texts: string[]) => encoder.encode([{ events: texts.map(text) }]).map((message) => JSON.parse(String(message)).text)
   return { encoder, state, textsOf }
 }
 
@@ -35,7 +36,7 @@ t.test('text deltas are merged only while they may be, and seq stays dense', asy
   t.strictSame(textsOf('c', 'd'), ['cd'])
   state.mayMerge = false
 
-  t.strictSame(encoder.encode([{ events: [text('e')] }]).map((message) => JSON.parse(message).seq), [4])
+  t.strictSame(encoder.encode([{ events: [text('e')] }]).map((message) => JSON.parse(String(message)).seq), [4])
 })
 
 t.test('merged texts stay below 16 Ki characters, and well below maxEventBytes', async (t) => {
@@ -61,7 +62,7 @@ t.test('the end is told once', async (t) => {
 t.test('an end that cannot be written is told as a failure', async (t) => {
   let ends = 0
   const format = { values: () => [], end: ({ reason }: { reason: string }) => { if (reason === 'complete') throw new TypeError('circular'); return [reason] } }
-  const encoder = new SocketEncoder({ format, mayMerge: () => false, maxEventBytes: 0, onEnd: () => { ends++ } })
+  const encoder = new SocketEncoder({ format, mayMerge: () => false, takesBytes: true, maxEventBytes: 0, onEnd: () => { ends++ } })
 
   t.throws(() => encoder.end({ reason: 'complete' }), TypeError)
   t.strictSame(encoder.end({ reason: 'error' }), ['error'])

@@ -1,10 +1,11 @@
-import type { Frame } from '../../../types/batch.ts'
+import type { BinaryText, Frame, RunTexts } from '../../../types/batch.ts'
 import type { ClientMessage, Dialect, DialectContext, JsonFrame } from '../../../types/dialect.ts'
 import type { Outcome } from '../../../types/encoder.ts'
 import type { ValueFormat } from '../../../types/format.ts'
 import type { StreamError, StreamEvent } from '../../schemas/stream-event.ts'
 import { DeltaWriter, type Delta } from '../../formats/openai-delta.ts'
 import { toFinishReason, toUsage } from '../../formats/openai-values.ts'
+import { RunWriter } from '../../formats/run-writer.ts'
 import { isText } from '../../json.ts'
 import { formatFor } from '../whole-format.ts'
 import { readChat, refuseType } from './client-frame.ts'
@@ -29,6 +30,7 @@ function parse (frame: JsonFrame, { query }: DialectContext): ClientMessage {
 class CompletionFormat implements ValueFormat {
   readonly #chat: { id?: string }
   readonly #deltas = new DeltaWriter()
+  readonly #runs = new RunWriter((event) => this.#delta(event) as string)
   #finishReason: string | undefined
 
   constructor (chat: { id?: string }) {
@@ -39,6 +41,10 @@ class CompletionFormat implements ValueFormat {
     return events.flatMap((event) => this.#value(event))
   }
 
+  run (run: RunTexts): BinaryText[] {
+    return this.#runs.write(run)
+  }
+
   end ({ error }: Outcome): string[] {
     if (error !== undefined) return failure(error, this.#chat)
     return [JSON.stringify({ type: 'done', finish_reason: this.#finishReason ?? 'stop', ...this.#chat })]
@@ -47,10 +53,15 @@ class CompletionFormat implements ValueFormat {
   #value (event: StreamEvent): string[] {
     if (event.type === 'finish') this.#finishReason = toFinishReason(event)
     if (event.type === 'usage') return [JSON.stringify({ type: 'usage', ...toUsage(event), ...this.#chat })]
+    const delta = this.#delta(event)
+    return delta === undefined ? [] : [delta]
+  }
+
+  #delta (event: StreamEvent): string | undefined {
     const delta = this.#deltas.delta(event)
-    if (delta === undefined) return []
+    if (delta === undefined) return undefined
     const { choice } = event as { choice: number }
-    return [JSON.stringify({ ...toFrame(delta), ...(choice === 0 ? {} : { choice }), ...this.#chat })]
+    return JSON.stringify({ ...toFrame(delta), ...(choice === 0 ? {} : { choice }), ...this.#chat })
   }
 }
 

@@ -1,8 +1,9 @@
 import type { Outcome } from '../../../types/encoder.ts'
 import type { ClientMessage, Dialect, JsonFrame } from '../../../types/dialect.ts'
-import type { Frame } from '../../../types/batch.ts'
+import type { BinaryText, Frame, RunTexts } from '../../../types/batch.ts'
 import type { ValueFormat } from '../../../types/format.ts'
 import type { StreamEvent } from '../../schemas/stream-event.ts'
+import { RunWriter } from '../../formats/run-writer.ts'
 import { formatFor } from '../whole-format.ts'
 import { readId, refuseType } from './client-frame.ts'
 
@@ -31,6 +32,7 @@ function parse (frame: JsonFrame): ClientMessage {
 /** Stream events with the id of their chat and a `seq` that rises by one from 1; the terminal event is the last. */
 class NativeFormat implements ValueFormat {
   readonly #id: string
+  readonly #runs = new RunWriter((event) => this.#open(event), () => this.#end())
   #seq = 0
 
   constructor (id: string) {
@@ -41,13 +43,25 @@ class NativeFormat implements ValueFormat {
     return events.map((event) => this.#value(withoutId(event)))
   }
 
+  run (run: RunTexts): BinaryText[] {
+    return this.#runs.write(run)
+  }
+
   end ({ reason, error }: Outcome): string[] {
     return [this.#value(error === undefined ? { type: 'end', reason } : { type: 'error', error })]
   }
 
   /** Put into the JSON text, which is cheaper than a copy of the event. */
   #value (event: object): string {
-    return `${JSON.stringify(event).slice(0, -1)},"id":${this.#id},"seq":${++this.#seq}}`
+    return this.#open(event) + this.#end()
+  }
+
+  #open (event: object): string {
+    return `${JSON.stringify(event).slice(0, -1)},"id":${this.#id}`
+  }
+
+  #end (): string {
+    return `,"seq":${++this.#seq}}`
   }
 }
 

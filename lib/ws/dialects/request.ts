@@ -1,10 +1,11 @@
-import type { Frame } from '../../../types/batch.ts'
+import type { BinaryText, Frame, RunTexts } from '../../../types/batch.ts'
 import type { ClientMessage, Dialect, JsonFrame } from '../../../types/dialect.ts'
 import type { Outcome } from '../../../types/encoder.ts'
 import type { ValueFormat } from '../../../types/format.ts'
 import type { StreamError, StreamEvent } from '../../schemas/stream-event.ts'
 import { DeltaWriter } from '../../formats/openai-delta.ts'
 import { toFinishReason, toUsage } from '../../formats/openai-values.ts'
+import { RunWriter } from '../../formats/run-writer.ts'
 import { formatFor } from '../whole-format.ts'
 import { readChat, refuseType } from './client-frame.ts'
 
@@ -27,6 +28,7 @@ function parse (frame: JsonFrame): ClientMessage {
 class RequestFormat implements ValueFormat {
   readonly #chat: { id?: string }
   readonly #deltas = new DeltaWriter()
+  readonly #runs = new RunWriter((event) => this.#delta(event) as string)
   #last: { finish_reason?: string, usage?: object } = {}
 
   constructor (chat: { id?: string }) {
@@ -37,6 +39,10 @@ class RequestFormat implements ValueFormat {
     return events.flatMap((event) => this.#value(event))
   }
 
+  run (run: RunTexts): BinaryText[] {
+    return this.#runs.write(run)
+  }
+
   end ({ error }: Outcome): string[] {
     return error === undefined ? [last({ ...this.#last, ...this.#chat })] : failure(error, this.#chat)
   }
@@ -45,10 +51,15 @@ class RequestFormat implements ValueFormat {
   #value (event: StreamEvent): string[] {
     if (event.type === 'finish') this.#last.finish_reason = toFinishReason(event)
     if (event.type === 'usage') this.#last.usage = toUsage(event)
+    const delta = this.#delta(event)
+    return delta === undefined ? [] : [delta]
+  }
+
+  #delta (event: StreamEvent): string | undefined {
     const delta = this.#deltas.delta(event)
-    if (delta === undefined) return []
+    if (delta === undefined) return undefined
     const { choice } = event as { choice: number }
-    return [JSON.stringify({ type: 'chat.response', delta, done: false, ...(choice === 0 ? {} : { choice }), ...this.#chat })]
+    return JSON.stringify({ type: 'chat.response', delta, done: false, ...(choice === 0 ? {} : { choice }), ...this.#chat })
   }
 }
 

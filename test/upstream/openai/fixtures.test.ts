@@ -1,22 +1,7 @@
 import t from 'tap'
+import { cut, seededSizes } from '../../fixtures/cut.ts'
 import { decodeStream, eventsOf, fixtureNames, readFixture, summarise } from '../../fixtures/decode-stream.ts'
 import { expected } from '../../fixtures/expected.ts'
-
-function cut (bytes: Buffer, nextSize: () => number): Buffer[] {
-  const pieces: Buffer[] = []
-  for (let start = 0; start < bytes.length;) {
-    const end = start + nextSize()
-    pieces.push(bytes.subarray(start, end))
-    start = end
-  }
-  return pieces
-}
-
-/** Numerical Recipes' generator: the same sizes in every run. */
-function seededSizes (seed: number, max: number): () => number {
-  let state = seed
-  return () => 1 + (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) % max
-}
 
 t.test('every fixture has an expectation', async (t) => {
   t.strictSame(fixtureNames(), Object.keys(expected).sort())

@@ -1,0 +1,169 @@
+import { isUtf8 } from 'node:buffer'
+import type { BinaryText, Frame } from '../../../types/batch.ts'
+import { EventStreamParser } from '../../event-stream/parser.ts'
+import { WholeBlocks } from '../../event-stream/whole-blocks.ts'
+import { ChatDecoder, type ChatDecoderOptions } from './decode-chunk.ts'
+import { TemplateRun } from './text-run.ts'
+import { findRuns, learnTemplate, type FoundRun, type Section, type TextTemplate } from './text-template.ts'
+
+/** Options of {@link AnswerReader}. */
+export interface AnswerReaderOptions extends ChatDecoderOptions {
+  /** Largest block of the event stream, in bytes. */
+  readonly maxFrameBytes: number
+  /** Whether texts, with quotes between them, have none of the secrets that `redact` would take out. */
+  readonly isClean: (text: BinaryText) => boolean
+}
+
+/** What some bytes were. */
+export interface ReadFrames {
+  readonly frames: Frame[]
+  /** What is wrong behind the frames. */
+  readonly failure?: unknown
+}
+
+const BLANK_LINE = Buffer.from('\n\n')
+
+/** A stream whose frames have nothing in common is not asked for a template again and again: so often, and once more for so many frames that had one. */
+const MAX_TRIES = 8
+const FRAMES_A_TRY = 16
+
+/**
+ * Reads the bytes of a streamed answer. Frames that are like one before them but for their text become runs, without
+ * being decoded; all others go through the parser and the decoder.
+ */
+export class AnswerReader {
+  readonly #blocks: WholeBlocks
+  readonly #parser: EventStreamParser
+  readonly #decoder: ChatDecoder
+  readonly #isClean: (text: BinaryText) => boolean
+  #template: TextTemplate | undefined
+  #tries = MAX_TRIES
+
+  constructor (options: AnswerReaderOptions) {
+    this.#blocks = new WholeBlocks(options)
+    this.#parser = new EventStreamParser(options)
+    this.#decoder = new ChatDecoder(options)
+    this.#isClean = options.isClean
+  }
+
+  /** As {@link ChatDecoder.done}. */
+  get done (): boolean {
+    return this.#decoder.done
+  }
+
+  /** As {@link ChatDecoder.answered}. */
+  get answered (): boolean {
+    return this.#decoder.answered
+  }
+
+  /** As {@link ChatDecoder.finished}. */
+  get finished (): boolean {
+    return this.#decoder.finished
+  }
+
+  /** Takes the next bytes. Frames that precede a failure in them are not lost. */
+  read (chunk: Buffer): ReadFrames {
+    const frames: Frame[] = []
+    const known = this.#decoder.usage
+    let failure: unknown
+    try {
+      this.#readBlocks(this.#blocks.push(chunk), frames)
+    } catch (error) {
+      failure = error
+    }
+    const { usage } = this.#decoder
+    // At once and not at the end, which an aborted stream never sees: its bill counts too.
+    if (usage !== undefined && usage !== known) frames.push({ events: [usage] })
+    return { frames, failure }
+  }
+
+  /**
+   * Ends the answer; as {@link ChatDecoder.end}.
+   * @throws What {@link ChatDecoder.end} throws.
+   */
+  end (): Frame[] {
+    const frames: Frame[] = []
+    this.#decode(this.#blocks.end(), frames)
+    return [...frames, ...this.#decoder.end(this.#parser.end())]
+  }
+
+  #readBlocks (bytes: Buffer, frames: Frame[]): void {
+    if (!this.#mayHaveRuns(bytes)) return this.#decode(bytes, frames)
+    const text = bytes.toString('latin1')
+    for (let start = 0; start < bytes.length && !this.done;) {
+      start = this.#template === undefined
+        ? this.#readOthers(bytes, { start, end: bytes.length }, frames)
+        : this.#readRuns(bytes, { text, start, template: this.#template }, frames)
+    }
+  }
+
+  /** What is no UTF-8 must not pass as it is. */
+  #mayHaveRuns (bytes: Buffer): boolean {
+    return this.#tries > 0 && this.#blocks.isPlain && isUtf8(bytes)
+  }
+
+  /** Reads to the end, or to where another template is to be tried; returns where that is. */
+  #readRuns (bytes: Buffer, { text, start, template }: Region, frames: Frame[]): number {
+    for (const section of findRuns(text, start, template)) {
+      if (this.done) break
+      const stop = this.#isRun(section) ? this.#addRun(bytes, section, template, frames) : this.#readOthers(bytes, section, frames)
+      if (this.#template !== template) return stop
+    }
+    return bytes.length
+  }
+
+  /** What holds a secret is looked at frame by frame. The template holds none, and none holds a quote. */
+  #isRun (section: Section): section is RunSection {
+    return section.run !== undefined && this.#isClean(section.run.middles.join('"'))
+  }
+
+  #addRun (bytes: Buffer, { start, end, run }: RunSection, template: TextTemplate, frames: Frame[]): number {
+    frames.push(new TemplateRun(template, run, bytes.subarray(start, end)))
+    this.#tries = Math.min(MAX_TRIES, this.#tries + run.texts.length / FRAMES_A_TRY)
+    return end
+  }
+
+  /** Decodes one block after the other, to the end or until there is another template; returns where that is. */
+  #readOthers (bytes: Buffer, { start, end }: Section, frames: Frame[]): number {
+    const template = this.#template
+    let at = start
+    while (at < end && this.#template === template && !this.done) {
+      const next = bytes.indexOf(BLANK_LINE, at) + BLANK_LINE.length
+      const added: Frame[] = []
+      try {
+        this.#decode(bytes.subarray(at, next), added)
+      } finally {
+        frames.push(...added)
+      }
+      this.#learn(bytes.subarray(at, next - BLANK_LINE.length), added)
+      at = next
+    }
+    return at
+  }
+
+  #learn (block: Buffer, frames: readonly Frame[]): void {
+    const [frame] = frames
+    if (frames.length !== 1 || frame?.chunk === undefined) return
+    const template = learnTemplate(block, frame.chunk, frame.events)
+    if (template === undefined) return
+    this.#tries--
+    // Frames of which each is another are not tried for ever.
+    this.#template = this.#tries > 0 ? template : undefined
+  }
+
+  #decode (bytes: Buffer, frames: Frame[]): void {
+    if (bytes.length === 0) return
+    for (const event of this.#parser.push(bytes)) {
+      if (!this.done) frames.push(...this.#decoder.decode(event))
+    }
+  }
+}
+
+type RunSection = Section & { readonly run: FoundRun }
+
+/** Where runs are looked for. */
+interface Region {
+  readonly text: BinaryText
+  readonly start: number
+  readonly template: TextTemplate
+}
