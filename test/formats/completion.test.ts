@@ -1,5 +1,6 @@
 import t from 'tap'
 import { Collector } from '../../lib/formats/completion.ts'
+import { runOf } from '../fixtures/decode-stream.ts'
 import type { StreamEvent } from '../../lib/schemas/stream-event.ts'
 
 /** The completion of these events, with the chunks that came along. */
@@ -108,4 +109,11 @@ t.test('a Collector refuses an answer over its bound', async (t) => {
 
   t.throws(() => collector.add({ events: [{ type: 'text-delta', choice: 0, text: 'd' }] }),
     { code: 'LLM_ERR_EVENT_TOO_LARGE', message: 'An event of 6 bytes is over the limit of 5 (option "maxEventBytes")' })
+})
+
+t.test('a run is collected frame by frame, with what its chunks share', async (t) => {
+  const collector = new Collector(0)
+  collector.add(runOf(['Hel', 'lo'], { fields: { system_fingerprint: 'fp' } }))
+
+  t.match(collector.completion, { system_fingerprint: 'fp', choices: [{ message: { content: 'Hello' } }] })
 })

@@ -5,7 +5,9 @@ import { DataEncoder } from '../../lib/sse/data-encoder.ts'
 import { LateEncoder, createEncoder } from '../../lib/sse/encoders.ts'
 import { SseMessage, sse } from '../../lib/sse/message.ts'
 import { ValueEncoder } from '../../lib/sse/value-encoder.ts'
+import type { Frame } from '../../types/batch.ts'
 import type { StreamOptions } from '../../types/options.ts'
+import { runOf } from '../fixtures/decode-stream.ts'
 
 const usage = { type: 'usage', inputTokens: 1, outputTokens: 2, totalTokens: 3, estimated: false }
 const error = { code: 'source-failed', message: 'The stream failed', retryable: false }
@@ -144,4 +146,40 @@ t.test('a LateEncoder is made with the first frame, once', async (t) => {
   t.strictSame(encoder.end({ reason: 'complete' }), ['data: end\n\n'])
   t.equal(made, 1)
   t.strictSame(new LateEncoder(create).end({ reason: 'complete' }), ['data: end\n\n'], 'with its end, when there was no frame')
+})
+
+t.test('format openai sends a run as it came, once its choice has begun', async (t) => {
+  const encoder = encoderFor({}, {})
+  const run = runOf(['a', 'é'])
+  const [role, ...texts] = encoder.encode([run]).map(String)
+
+  t.match(role, /"delta":\{"content":"a","role":"assistant"\}/, 'a first delta has a role')
+  t.strictSame(texts, [`data: ${run.run.frames()[1]?.chunk?.text}\n\n`])
+  const [bytes] = encoder.encode([run])
+  t.equal(bytes, run.run.bytes)
+})
+
+t.test('format events encodes a run at once, and its seq stays dense', async (t) => {
+  const encoder = encoderFor({ format: 'events' })
+  const [one, run, ...others] = encoder.encode([{ events: [{ type: 'text-delta', choice: 0, text: 'x' }] }, runOf(['a', '日本', '"\n'])])
+
+  t.equal(one, 'data: {"type":"text-delta","choice":0,"text":"x","seq":1}\n\n')
+  t.equal(String(run), 'data: {"type":"text-delta","choice":0,"text":"a","seq":2}\n\n' +
+    'data: {"type":"text-delta","choice":0,"text":"日本","seq":3}\n\n' +
+    'data: {"type":"text-delta","choice":0,"text":"\\"\\n","seq":4}\n\n')
+  t.strictSame(others, [])
+  t.equal(encoder.end({ reason: 'complete' }).join(''), 'data: {"type":"end","reason":"complete","seq":5}\n\n')
+})
+
+t.test('format data writes each event of a run', async (t) => {
+  t.equal(new DataEncoder(false).encode([runOf(['a', 'b'])]).join(''),
+    'data: {"type":"text-delta","choice":0,"text":"a"}\n\ndata: {"type":"text-delta","choice":0,"text":"b"}\n\n')
+})
+
+t.test('a format that knows no runs gets their frames', async (t) => {
+  const seen: unknown[] = []
+  const format = { values: (frame: Frame) => { seen.push(frame.events); return ['1'] }, end: () => [] }
+
+  t.strictSame(new ValueEncoder(format).encode([runOf(['a', 'b'])]), ['data: 1\n\n', 'data: 1\n\n'])
+  t.strictSame(seen, [[{ type: 'text-delta', choice: 0, text: 'a' }], [{ type: 'text-delta', choice: 0, text: 'b' }]])
 })

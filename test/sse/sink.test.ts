@@ -86,3 +86,13 @@ t.test('progress() counts what has left for the kernel', async (t) => {
   t.equal(http2.progress(), -4)
   t.equal(new ReadableSink(createRaw({}), 100).progress(), 0)
 })
+
+t.test('a sink passes one run of bytes on as it is, and joins it with texts in order', async (t) => {
+  const sink = new ReadableSink(createRaw(), 1024)
+  const run = Buffer.from('run')
+
+  t.equal(sink.write([run]), 3)
+  t.equal(sink.readable.read(), run)
+  t.equal(sink.write(['é', run, 'b']), 6)
+  t.equal(String(sink.readable.read()), 'érunb')
+})

@@ -5,6 +5,7 @@ import { ChatStage } from '../../lib/stream/chat-stage.ts'
 import { ItemStage } from '../../lib/stream/item-stage.ts'
 import type { Frame } from '../../types/batch.ts'
 import type { ModelPrice } from '../../types/options.ts'
+import { runOf } from '../fixtures/decode-stream.ts'
 
 const start: StreamEvent = { type: 'start', id: 'chatcmpl-1', model: 'm-2026', created: 7 }
 const text: StreamEvent = { type: 'text-delta', choice: 0, text: 'Hello' }
@@ -208,4 +209,23 @@ t.test('ChatStage.accepts() takes events that do not end a stream, and nothing e
     t.equal(stage.accepts(wrong), false, JSON.stringify(wrong))
   }
   t.equal(new ItemStage().accepts(), true)
+})
+
+t.test('a chat stage counts a run and passes it on as it is', async (t) => {
+  const stage = createStage()
+  stage.frames(start)
+  const run = runOf(['Hello', ' 🙂'], { choice: 1 })
+
+  t.equal(stage.frames({ frames: [run] })[0], run)
+  t.match(stage.account, { usage: { outputTokens: 2, estimated: true }, firstTokenAt: Number })
+  stage.frames({ frames: [runOf(['x'.repeat(400)])] })
+  t.match(stage.account, { usage: { outputTokens: 102 } }, '408 characters, of which an emoji is two')
+  t.strictSame(eventsOf(stage.tail()).slice(0, 2), [madeFinish(1), madeFinish(0)])
+})
+
+t.test('a chat stage takes a run apart that comes before the start', async (t) => {
+  const [first, ...others] = createStage().frames({ frames: [runOf(['a', 'b'])] })
+
+  t.match(first?.events, [{ type: 'start' }, { text: 'a' }, { text: 'b' }])
+  t.strictSame(others, [])
 })

@@ -1,6 +1,7 @@
 import t from 'tap'
 import { applyEventHooks } from '../../lib/stream/event-hooks.ts'
 import type { Frame } from '../../types/batch.ts'
+import { runOf } from '../fixtures/decode-stream.ts'
 import type { StreamEventContext, StreamHooks, StreamInfo } from '../../types/hooks.ts'
 
 type EventHook = NonNullable<StreamHooks['onStreamEvent']>
@@ -79,4 +80,12 @@ t.test('a hook that returns what is no event fails: text would be lost in silenc
   for (const result of ['bogus', ['a', 'bogus']]) {
     await t.rejects(apply([{ events: ['a'] }], hook(() => result)), { code: 'LLM_ERR_HOOK', cause: { name: 'TypeError' } })
   }
+})
+
+t.test('a hook sees each event of a run, and a frame that it leaves alone keeps its chunk', async (t) => {
+  const run = runOf(['a', 'b', 'c'])
+  const frames = await apply([run], hook(({ text }) => text === 'b' ? { type: 'text-delta', choice: 0, text: 'B' } : undefined))
+
+  t.strictSame(frames.map(({ events }) => (events as Array<{ text: string }>).map(({ text }) => text)), [['a'], ['B'], ['c']])
+  t.strictSame(frames.map(({ chunk }) => chunk?.text), [run.run.chunks()[0], undefined, run.run.chunks()[2]])
 })

@@ -5,7 +5,7 @@ import {
   ModelNotFoundError, UpstreamAuthError, UpstreamConnectTimeoutError, UpstreamConnectionError, UpstreamIdleTimeoutError,
   UpstreamRateLimitError, UpstreamRefusedError, UpstreamStatusError, withDetails
 } from '../../lib/errors.ts'
-import { createRedact } from '../../lib/upstream/redact.ts'
+import { createIsClean, createRedact } from '../../lib/upstream/redact.ts'
 import { retryAfterMs } from '../../lib/upstream/retry-after.ts'
 import { isWorthFailover, retryDelayMs, waitBeforeRetry } from '../../lib/upstream/retry.ts'
 
@@ -158,4 +158,19 @@ t.test('createRedact() finds a secret whose characters are escaped', async (t) =
     t.equal(redact(`key: ${echo}.`), 'key: [redacted].', echo)
   }
   t.equal(redact('100 % of \\u00e9'), '100 % of \\u00e9')
+})
+
+t.test('createIsClean() tells whether createRedact() would leave texts alone', async (t) => {
+  const isClean = createIsClean('sk/secret+1', { 'x-key': 'other-key' })
+
+  t.equal(isClean('a"b\\n"50%'), true)
+  for (const text of ['a"my sk/secret+1"b', 'other-key', 'sk\\/secret+1', 'sk%2fsecret+1', '\\u0073k/secret+1']) t.equal(isClean(text), false, text)
+})
+
+t.test('createIsClean() says no where it cannot know', async (t) => {
+  for (const secret of ['schlüssel', 'with"quote', 'tab\tinside']) {
+    t.equal(createIsClean(secret, {})('a'), false, secret)
+    t.equal(createIsClean(undefined, { 'x-key': secret })('a'), false, secret)
+  }
+  t.equal(createIsClean(undefined, {})('a'), true)
 })

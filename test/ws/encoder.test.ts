@@ -1,7 +1,11 @@
 import t from 'tap'
 import type { StreamEvent } from '../../lib/schemas/stream-event.ts'
 import { native } from '../../lib/ws/dialects/native.ts'
+import { openai } from '../../lib/ws/dialects/openai.ts'
 import { SocketEncoder } from '../../lib/ws/encoder.ts'
+import { encodeTextFrames } from '../../lib/ws/text-frames.ts'
+import type { Frame } from '../../types/batch.ts'
+import { runOf } from '../fixtures/decode-stream.ts'
 
 const text = (text: string): StreamEvent => ({ type: 'text-delta', choice: 0, text })
 
@@ -67,4 +71,53 @@ t.test('an end that cannot be written is told as a failure', async (t) => {
   t.throws(() => encoder.end({ reason: 'complete' }), TypeError)
   t.strictSame(encoder.end({ reason: 'error' }), ['error'])
   t.equal(ends, 1)
+})
+
+t.test('a run is one piece of bytes, framed as its messages', async (t) => {
+  const { encoder } = createEncoder()
+  const messages = encoder.encode([{ events: [text('x')] }, runOf(['a', 'é']), { events: [text('y')] }])
+
+  t.equal(messages.length, 3)
+  t.equal(String(messages[0]), '{"type":"text-delta","choice":0,"text":"x","id":"c1","seq":1}')
+  t.strictSame(messages[1], encodeTextFrames([
+    '{"type":"text-delta","choice":0,"text":"a","id":"c1","seq":2}',
+    Buffer.from('{"type":"text-delta","choice":0,"text":"é","id":"c1","seq":3}').toString('latin1')
+  ]))
+  t.equal(String(messages[2]), '{"type":"text-delta","choice":0,"text":"y","id":"c1","seq":4}')
+})
+
+t.test('dialect openai frames the chunks of a run as they came', async (t) => {
+  const encoder = new SocketEncoder({
+    format: openai.format({ id: undefined, whole: false, includeUsage: false, maxBytes: 0 }),
+    mayMerge: () => false,
+    takesBytes: true,
+    maxEventBytes: 0,
+    onEnd: () => {}
+  })
+  const { run } = runOf(['a', 'é'])
+  encoder.encode([{ events: [text('begins the choice')] }])
+
+  t.strictSame(encoder.encode([run.frames()[0] as Frame, runOf(['a', 'é'])]).at(-1), encodeTextFrames(run.chunks()))
+})
+
+t.test('where only texts can be sent, a run is taken apart', async (t) => {
+  const { encoder } = createEncoder({ takesBytes: false })
+
+  t.strictSame(encoder.encode([runOf(['a', 'b'])]).map((message) => JSON.parse(String(message)).text), ['a', 'b'])
+})
+
+t.test('the texts of a run are joined while they may be', async (t) => {
+  const { encoder } = createEncoder({ mayMerge: true })
+  const [bytes] = encoder.encode([runOf(['a', '\n', '🙂'])])
+
+  t.strictSame(bytes, encodeTextFrames([Buffer.from('{"type":"text-delta","choice":0,"text":"a\\n🙂","id":"c1","seq":1}').toString('latin1')]))
+})
+
+t.test('a format that knows no runs gets their frames', async (t) => {
+  const encoder = new SocketEncoder({
+    format: native.format({ id: 'c1', whole: true, includeUsage: false, maxBytes: 0 }), mayMerge: () => false, takesBytes: true, maxEventBytes: 0, onEnd: () => {}
+  })
+
+  t.strictSame(encoder.encode([runOf(['a', 'b'])]), [])
+  t.equal(JSON.parse(String(encoder.end({ reason: 'complete' })[0])).text, 'ab')
 })

@@ -174,8 +174,11 @@ export async function refusalOf (port: number, { path = '/', protocols = [], ...
 export class FakeSocket extends EventEmitter {
   readyState: number = WebSocket.OPEN
   protocol = ''
+  extensions = ''
   bufferedAmount = 0
-  readonly sent: string[] = []
+  readonly sent: any[] = []
+  /** Called with each message. */
+  onSend: (message: string) => void = () => {}
   readonly closes: Array<[code: number, reason: string]> = []
   pings = 0
   terminations = 0
@@ -185,6 +188,7 @@ export class FakeSocket extends EventEmitter {
 
   send (message: string, onSent?: OnSent): void {
     this.sent.push(message)
+    this.onSend(message)
     if (onSent !== undefined) this.#callbacks.push(onSent)
     if (!this.holds) process.nextTick(() => this.flush())
   }

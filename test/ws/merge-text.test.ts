@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { StreamEvent } from '../../lib/schemas/stream-event.ts'
-import { mergeText } from '../../lib/ws/merge-text.ts'
+import { joinTexts, mergeText } from '../../lib/ws/merge-text.ts'
 
 const text = (text: string, choice = 0): StreamEvent => ({ type: 'text-delta', choice, text })
 const reasoning = (text: string): StreamEvent => ({ type: 'reasoning-delta', choice: 0, text })
@@ -26,4 +26,10 @@ t.test('a merged text has a bound', async (t) => {
 
 t.test('nothing merged is nothing', async (t) => {
   t.strictSame(mergeText([], 3), [{ events: [] }])
+})
+
+t.test('texts of a run are joined up to a bound', async (t) => {
+  t.strictSame(joinTexts(['ab', 'c', 'd', 'efgh', 'i'], 3), ['abc', 'd', 'efgh', 'i'])
+  t.strictSame(joinTexts(['a', 'b'], 3), ['ab'])
+  t.strictSame(joinTexts(['abcd'], 3), ['abcd'])
 })

@@ -98,3 +98,40 @@ t.test('a client that makes control frames and does not read them is cut', async
 
   t.equal(calls.cuts, 1)
 })
+
+t.test('bytes go to the connection, in order with what the WebSocket writes', async (t) => {
+  const raw = new PassThrough()
+  const { outlet, socket } = createOutlet(raw)
+  const order: string[] = []
+  socket.extensions = ''
+  socket.onSend = (message) => { raw.write(message) }
+  t.equal(outlet.takesBytes, true)
+
+  outlet.send(['a', Buffer.from('b'), 'c', Buffer.from('d')], () => { order.push('sent') })
+  await turn()
+
+  t.equal(String(raw.read()), 'abcd')
+  t.strictSame(order, ['sent'])
+})
+
+t.test('bytes are refused as messages are, once the WebSocket closes', async (t) => {
+  const raw = new PassThrough()
+  const { outlet, socket } = createOutlet(raw)
+  socket.readyState = WebSocket.CLOSING
+  const bytes = Buffer.from('b')
+
+  outlet.send([bytes], () => {})
+  await turn()
+
+  t.strictSame(socket.sent, [bytes], 'given to the WebSocket, which refuses it')
+  t.equal(raw.read(), null)
+})
+
+t.test('only texts can be sent where the connection is not known, or compresses', async (t) => {
+  const { outlet } = createOutlet()
+  const compressed = createOutlet(new PassThrough())
+  compressed.socket.extensions = 'permessage-deflate'
+
+  t.equal(outlet.takesBytes, false)
+  t.equal(compressed.outlet.takesBytes, false)
+})
