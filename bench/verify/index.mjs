@@ -1,0 +1,2 @@
+export async function verifyAll () { return new Map() }
+export function notesOf () { return [] }
