@@ -5,7 +5,7 @@ import { report } from './lib/report.mjs'
 import { describeMachine, saveResults } from './lib/results.mjs'
 import { measureRounds } from './lib/rounds.mjs'
 import { canMeasure } from './lib/usage.mjs'
-import { notesOf, verifyAll } from './verify/index.mjs'
+import { isWrong, notesOf, verifyAll } from './verify/index.mjs'
 
 const options = readOptions(process.argv.slice(2))
 if (options === undefined) console.log(usage)
@@ -16,7 +16,7 @@ else await main(options)
 async function main ({ servers, plans, rounds, verifies, name, isQuick }) {
   const present = servers.filter(isPresent)
   const verdicts = verifies ? await verifyAll(present, { isQuick }) : new Map()
-  const wrong = present.filter((server) => verdicts.get(server.name)?.isWrong === true)
+  const wrong = present.filter((server) => verdicts.has(server.name) && isWrong(server, verdicts.get(server.name)))
   const timed = present.filter((server) => !wrong.includes(server))
   const rows = await measureRounds(timed, plans, rounds)
   const notes = new Map([...verdicts].map(([server, verdict]) => [server, notesOf(verdict)]))

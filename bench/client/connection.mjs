@@ -16,6 +16,7 @@ import { StampReader } from '../lib/stamp.mjs'
  * @property {boolean} isStamped whether tokens say when they were sent
  * @property {number} rampMs over which the streams start
  * @property {number} warmMs
+ * @property {number} warmAnswers that must be complete before the window, too
  * @property {number} windowMs
  */
 

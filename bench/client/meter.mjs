@@ -64,8 +64,9 @@ export class Meter {
     if (this.#messages.size < TOLD_ERRORS) this.#messages.add(message)
   }
 
-  get hasAnswer () {
-    return this.#answers > 0
+  /** Answers that were complete so far. */
+  get answers () {
+    return this.#answers
   }
 
   /** Figures of the window; times in microseconds. */

@@ -31,7 +31,9 @@ import { busySeconds, cpuSeconds, residentBytes } from './usage.mjs'
 /** Streams of a fast upstream start together; those of a paced one over the time of an answer, so that they stay apart. */
 const FAST_RAMP_MS = 200
 /** What a client may take beyond its plan. */
-const GRACE_MS = 20_000
+const GRACE_MS = 40_000
+/** Tokens after which a server's code is compiled. */
+const WARM_TOKENS = 100_000
 
 /**
  * @param {Server} server
@@ -81,7 +83,9 @@ function loadOf ({ server, port, headers }, plan) {
   const model = isPaced ? `paced?tokens=${plan.tokens}&rate=${plan.rate}` : `fast?tokens=${plan.tokens}&batch=${plan.batch}`
   const rampMs = isPaced ? plan.tokens / plan.rate * 1000 : FAST_RAMP_MS
   const { transport, path, done } = server
-  return { transport, path, done, port, headers, rampMs, body: JSON.stringify(server.body(model)), streams: plan.streams, tokens: plan.tokens, isStamped: isPaced, warmMs: plan.warmMs, windowMs: plan.windowMs }
+  const { streams, tokens, warmMs, windowMs } = plan
+  const warmAnswers = isPaced ? 0 : Math.ceil(WARM_TOKENS / tokens)
+  return { transport, path, done, port, headers, rampMs, body: JSON.stringify(server.body(model)), streams, tokens, isStamped: isPaced, warmMs, warmAnswers, windowMs }
 }
 
 /** @param {number | undefined} pid of the server */

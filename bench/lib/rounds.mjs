@@ -50,9 +50,17 @@ async function measureSafely (server, plan) {
   try {
     return await measure(server, plan)
   } catch (error) {
-    const none = { p50: null, p99: null, p999: null }
-    return { cpuPerEvent: null, eventsPerSecond: 0, latency: none, firstToken: none, peakBytes: null, otherLoad: null, errors: 1, messages: [(error).message] }
+    return failed(error instanceof Error ? error.message : String(error))
   }
+}
+
+/**
+ * @param {string} message
+ * @returns {Figures}
+ */
+function failed (message) {
+  const none = { p50: null, p99: null, p999: null }
+  return { cpuPerEvent: null, eventsPerSecond: 0, latency: none, firstToken: none, peakBytes: null, otherLoad: null, errors: 1, messages: [message] }
 }
 
 /** @param {Figures} figures */
