@@ -89,8 +89,8 @@ export const servers = [
   sse('better-sse', 'better-sse'),
   sse('express-article', 'Express of the article'),
   sse('hono', 'Hono `streamSSE`'),
-  sse('openai-sdk', '`openai` SDK relay', { whyNot: olderThan(22) }),
-  sse('ai-sdk', 'Vercel AI SDK', { text: texts.uiMessage, whyNot: olderThan(22) }),
+  sse('openai-sdk', '`openai` SDK relay'),
+  sse('ai-sdk', 'Vercel AI SDK', { text: texts.uiMessage }),
   sse('portkey', 'Portkey gateway', { path: '/v1/chat/completions', headers: portkeyHeaders, env: { TRUSTED_CUSTOM_HOSTS: '127.0.0.1' }, whyNot: portkeyMissing }),
   sse('direct', 'no server: the upstream itself', { path: '/v1/chat/completions', command: undefined }),
   ws('ws', 'ours, WebSocket `llm-chat.v1`', { ...ours, ...native }),
@@ -114,11 +114,6 @@ export function findServers (names) {
 
 function nginxMissing () {
   return spawnSync('nginx', ['-v']).error === undefined ? undefined : 'nginx is not installed'
-}
-
-/** @param {number} major */
-function olderThan (major) {
-  return () => Number(process.versions.node.split('.', 1)) < major ? `needs Node ${major}` : undefined
 }
 
 function portkeyMissing () {
