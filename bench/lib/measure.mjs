@@ -34,6 +34,8 @@ const FAST_RAMP_MS = 200
 const GRACE_MS = 40_000
 /** Tokens after which a server's code is compiled. */
 const WARM_TOKENS = 100_000
+/** A paced upstream would need minutes for that many. */
+const compiling = { mode: /** @type {const} */ ('fast'), streams: 10, tokens: 1_000, warmMs: 1, windowMs: 1 }
 
 /**
  * @param {Server} server
@@ -46,6 +48,7 @@ export async function measure (server, plan) {
   try {
     const running = await startServer(server, upstream)
     child = running.child
+    if (plan.mode === 'paced') await runClient(running, { ...plan, ...compiling })
     return await runClient(running, plan)
   } finally {
     await stop(child)

@@ -11,8 +11,9 @@ import { fileURLToPath } from 'node:url'
 /** @typedef {import('../servers/index.mjs').Server} Server */
 
 /**
+ * @template [S=Server]
  * @typedef {object} Running
- * @property {Server} server
+ * @property {S} server
  * @property {ChildProcess | undefined} child nothing when the client asks the upstream itself
  * @property {number} port
  * @property {string[]} headers of requests to it
@@ -50,16 +51,15 @@ export async function startUpstream () {
 }
 
 /**
- * @param {Server} server
+ * @template {Pick<Server, 'command' | 'env' | 'headers'>} S
+ * @param {S} server
  * @param {Upstream} upstream
- * @param {string[]} nodeFlags
- * @returns {Promise<Running>}
+ * @returns {Promise<Running<S>>}
  */
-export async function startServer (server, upstream, nodeFlags = []) {
+export async function startServer (server, upstream) {
   if (server.command === undefined) return { server, child: undefined, port: upstream.port, headers: [] }
   const where = { port: await freePort(), upstreamPort: upstream.port }
-  const [program, ...args] = server.command(where)
-  const child = start('server', [program, ...nodeFlags, ...args], {
+  const child = start('server', server.command(where), {
     ...server.env, PORT: String(where.port), UPSTREAM: `http://127.0.0.1:${upstream.port}`, NODE_ENV: 'production'
   })
   await listening(where.port, child)
@@ -67,12 +67,12 @@ export async function startServer (server, upstream, nodeFlags = []) {
 }
 
 /**
- * Starts a load client.
- * @param {string} file
- * @param {object} load
+ * @param {string} file of a client
+ * @param {object} load what it is told
+ * @param {'ignore' | 'pipe'} stdin a pipe for a client that takes commands
  */
-export function startClient (file, load) {
-  const child = start('load', [process.execPath, pathOf(file), JSON.stringify(load)], {}, 'pipe')
+export function startClient (file, load, stdin = 'ignore') {
+  const child = start('load', [process.execPath, pathOf(file), JSON.stringify(load)], {}, [stdin, 'pipe', 'inherit'])
   return { child, lines: createInterface({ input: /** @type {import('node:stream').Readable} */ (child.stdout) }) }
 }
 
@@ -96,11 +96,11 @@ export async function upstreamStats ({ port }) {
  * @param {'load' | 'server'} role
  * @param {string[]} command
  * @param {Record<string, string>} env
- * @param {'ignore' | 'pipe'} stdout
+ * @param {import('node:child_process').StdioOptions} stdio
  */
-function start (role, command, env, stdout = 'ignore') {
+function start (role, command, env, stdio = ['ignore', 'ignore', 'inherit']) {
   const [program, ...args] = isPinned ? ['taskset', '-c', String(cores[role]), ...command] : command
-  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio: ['ignore', stdout, 'inherit'] })
+  const child = spawn(program, args, { env: { ...process.env, ...env }, stdio })
   running.add(child)
   child.once('exit', () => running.delete(child))
   return child
