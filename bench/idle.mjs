@@ -65,10 +65,10 @@ function openFilesLimit () {
  */
 function over ({ kind, connections, ...memory }, name) {
   const plain = rows.find((row) => row.kind.name === kind.beside && row.connections === connections)?.[name]
-  return plain === undefined ? null : kib(memory[name] - plain)
+  return plain == null ? null : kib((memory[name] ?? 0) - plain)
 }
 
-/** @param {number} bytes */
+/** @param {number | null} bytes */
 function kib (bytes) {
-  return (bytes / 1024).toFixed(2)
+  return bytes === null ? null : (bytes / 1024).toFixed(2)
 }

@@ -1,4 +1,4 @@
-import { connect } from 'node:net'
+import { connect, Socket } from 'node:net'
 import { microseconds } from '../lib/clock.mjs'
 import { StampReader } from '../lib/stamp.mjs'
 
@@ -29,8 +29,7 @@ const shared = Buffer.allocUnsafe(READ_BYTES)
 
 /** One connection that asks for an answer after the other. Subclasses know the protocol. */
 export class Connection {
-  /** @type {import('node:net').Socket} */
-  socket
+  socket = new Socket()
   #meter
   #stamps = new StampReader()
   #isAnswering = false
@@ -49,6 +48,7 @@ export class Connection {
   }
 
   open () {
+    /** @type {import('node:net').OnReadOpts} */
     const onread = { buffer: shared, callback: (count) => this.#read(shared.subarray(0, count)) }
     this.socket = connect({ port: this.load.port, host: '127.0.0.1', noDelay: true, onread })
     this.socket.once('connect', () => this.onConnect())
@@ -56,12 +56,27 @@ export class Connection {
     this.socket.on('end', () => this.#ended())
   }
 
+  /** Called once it is open: shakes hands, where the protocol does, and asks. */
+  onConnect () {}
+
+  /**
+   * Sends a request.
+   * @param {string} _body
+   */
+  send (_body) {}
+
+  /**
+   * Called with all that is read.
+   * @param {Buffer} _bytes
+   */
+  onBytes (_bytes) {}
+
   stop () {
     this.#isStopped = true
     this.socket.destroy()
   }
 
-  /** Sends a request. */
+  /** Begins an answer. */
   ask () {
     this.#isAnswering = true
     this.#hasFirstToken = false

@@ -11,11 +11,15 @@ export class SseConnection extends Connection {
   #isInHead = true
   #tail = new Tail(BODY_END.length)
 
+  /** @override */
   onConnect () {
     this.ask()
   }
 
-  /** @param {string} body */
+  /**
+   * @override
+   * @param {string} body
+   */
   send (body) {
     this.#head = ''
     this.#isInHead = true
@@ -25,7 +29,10 @@ export class SseConnection extends Connection {
     this.socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`)
   }
 
-  /** @param {Buffer} bytes */
+  /**
+   * @override
+   * @param {Buffer} bytes
+   */
   onBytes (bytes) {
     const body = this.#isInHead ? this.#readHead(bytes) : bytes
     if (body === undefined || body.length === 0) return
@@ -40,12 +47,15 @@ export class SseConnection extends Connection {
    */
   #readHead (bytes) {
     const before = this.#head.length
-    this.#head += bytes.latin1Slice()
-    const end = this.#head.indexOf(HEAD_END.latin1Slice())
+    this.#head += bytes.toString('latin1')
+    const end = this.#head.indexOf(HEAD_END.toString('latin1'))
     if (end < 0) return undefined
     this.#isInHead = false
     const wrong = whatIsWrong(this.#head.slice(0, end))
-    if (wrong !== undefined) return this.fail(wrong)
+    if (wrong !== undefined) {
+      this.fail(wrong)
+      return undefined
+    }
     return bytes.subarray(end + HEAD_END.length - before)
   }
 }

@@ -14,13 +14,19 @@ export class WsConnection extends Connection {
   #isInHead = true
   #tail = new Tail(TAIL_BYTES)
   #done
+  /** @type {NodeJS.Timeout | undefined} */
   #pongs
 
+  /**
+   * @param {import('./connection.mjs').Load} load
+   * @param {import('./meter.mjs').Meter} meter
+   */
   constructor (load, meter) {
     super(load, meter)
     this.#done = Buffer.from(load.done)
   }
 
+  /** @override */
   onConnect () {
     this.#head = ''
     this.#isInHead = true
@@ -29,13 +35,19 @@ export class WsConnection extends Connection {
     this.socket.once('close', () => clearInterval(this.#pongs))
   }
 
-  /** @param {string} body */
+  /**
+   * @override
+   * @param {string} body
+   */
   send (body) {
     this.#tail.clear()
     this.socket.write(textFrame(body))
   }
 
-  /** @param {Buffer} bytes */
+  /**
+   * @override
+   * @param {Buffer} bytes
+   */
   onBytes (bytes) {
     if (this.#isInHead) return this.#readHead(bytes)
     this.sawAnswer()
@@ -45,7 +57,7 @@ export class WsConnection extends Connection {
 
   /** @param {Buffer} bytes */
   #readHead (bytes) {
-    this.#head += bytes.latin1Slice()
+    this.#head += bytes.toString('latin1')
     if (!this.#head.includes(HEAD_END)) return
     this.#isInHead = false
     if (!this.#head.startsWith('HTTP/1.1 101')) return this.fail(this.#head.split('\r\n', 1)[0])

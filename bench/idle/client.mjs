@@ -64,7 +64,7 @@ async function openWebSocket (socket) {
  */
 async function heard (socket, text) {
   let received = ''
-  while (!received.includes(text)) received += (await once(socket, 'data'))[0].latin1Slice()
+  while (!received.includes(text)) received += (await once(socket, 'data'))[0].toString('latin1')
   socket.resume()
 }
 

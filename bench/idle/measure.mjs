@@ -57,5 +57,6 @@ async function tell ({ child, lines }, command) {
  */
 async function memoryOf ({ port }) {
   await sleep(SETTLE_MS)
-  return (await fetch(`http://127.0.0.1:${port}/memory`)).json()
+  const response = await fetch(`http://127.0.0.1:${port}/memory`)
+  return /** @type {Promise<Memory>} */ (response.json())
 }

@@ -91,25 +91,40 @@ function loadOf ({ server, port, headers }, plan) {
   return { transport, path, done, port, headers, rampMs, body: JSON.stringify(server.body(model)), streams, tokens, isStamped: isPaced, warmMs, warmAnswers, windowMs }
 }
 
-/** @param {number | undefined} pid of the server */
+/**
+ * @typedef {object} Sample
+ * @property {number} at seconds
+ * @property {number} cpu seconds of the server
+ * @property {number} busy seconds of the server's core
+ * @property {{ peak: number } | undefined} memory bytes of the server
+ */
+
+/**
+ * @param {number | undefined} pid of the server
+ * @returns {Sample}
+ */
 function sample (pid) {
   const cpu = pid === undefined ? 0 : cpuSeconds(pid)
   const memory = pid === undefined ? undefined : residentBytes(pid)
   return { at: performance.now() / 1000, cpu, busy: busySeconds(), memory }
 }
 
-/** @returns {Figures} */
+/**
+ * @param {Sample} before
+ * @param {Sample} after
+ * @param {ReturnType<import('../client/meter.mjs').Meter['result']>} counted
+ * @returns {Figures}
+ */
 function figures (before, after, { tokens, latency, firstToken, errors, messages }) {
   const seconds = after.at - before.at
   const cpu = after.cpu - before.cpu
-  const hasServer = after.memory !== undefined
   return {
-    cpuPerEvent: hasServer && tokens > 0 ? cpu / tokens * 1e6 : null,
+    cpuPerEvent: after.memory !== undefined && tokens > 0 ? cpu / tokens * 1e6 : null,
     eventsPerSecond: tokens / seconds,
     latency,
     firstToken,
-    peakBytes: hasServer ? after.memory.peak : null,
-    otherLoad: hasServer ? Math.max(0, (after.busy - before.busy - cpu) / seconds) : null,
+    peakBytes: after.memory?.peak ?? null,
+    otherLoad: after.memory !== undefined ? Math.max(0, (after.busy - before.busy - cpu) / seconds) : null,
     errors: tokens > 0 ? errors : Math.max(errors, 1),
     messages: tokens > 0 ? messages : [...messages, 'no answer came to its end']
   }

@@ -59,9 +59,9 @@ export function readOptions (args) {
  * @returns {Options}
  */
 function toOptions (values) {
-  const mode = values.mode ?? 'fast'
-  if (!(mode in full)) throw new Error(`"${mode}" is no mode; there are fast and paced`)
+  const mode = toMode(values.mode ?? 'fast')
   const base = { ...common, tokens: common.tokens[mode], ...full[mode], ...(values.quick ? quick : {}) }
+  /** @type {Record<string, any>} */
   const all = { ...base, ...values, mode }
   return {
     isQuick: all.quick,
@@ -69,11 +69,23 @@ function toOptions (values) {
     rounds: toNumber('rounds', all.rounds),
     name: all.name ?? (all.quick ? 'quick' : mode),
     servers: findServers(all.servers.split(',')),
-    plans: all.streams.split(',').map((streams) => toPlan({ ...all, streams }))
+    plans: all.streams.split(',').map((/** @type {string} */ streams) => toPlan({ ...all, streams }))
   }
 }
 
-/** @returns {Plan} */
+/**
+ * @param {string} text
+ * @returns {'fast' | 'paced'}
+ */
+function toMode (text) {
+  if (text !== 'fast' && text !== 'paced') throw new Error(`"${text}" is no mode; there are fast and paced`)
+  return text
+}
+
+/**
+ * @param {Record<string, any>} texts
+ * @returns {Plan}
+ */
 function toPlan ({ mode, streams, tokens, batch, rate, warm, window }) {
   return {
     mode,

@@ -86,10 +86,11 @@ export async function stop (child) {
 
 /**
  * @param {Upstream} upstream
- * @returns {Promise<{ requests: number, active: number, completed: number, aborted: number, bytes: number }>}
+ * @returns {Promise<typeof import('../upstream/answer.mjs').stats>}
  */
 export async function upstreamStats ({ port }) {
-  return (await fetch(`http://127.0.0.1:${port}/stats`)).json()
+  const response = await fetch(`http://127.0.0.1:${port}/stats`)
+  return /** @type {Promise<any>} */ (response.json())
 }
 
 /**

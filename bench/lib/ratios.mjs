@@ -30,6 +30,7 @@ export function ratios (rows, mode) {
  * @param {{ name: string, beside: string, most: number }} bound
  */
 function ratio (rows, streams, { name, beside, most }) {
+  /** @param {string} wanted */
   const costOf = (wanted) => rows.find((row) => row.server.name === wanted && row.streams === streams)?.cpuPerEvent
   const [own, other] = [costOf(name), costOf(beside)]
   if (!own || !other) return []

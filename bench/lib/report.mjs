@@ -41,6 +41,7 @@ export function report (rows, mode, notes) {
  */
 function addedLatency ({ latency, streams }, rows) {
   const direct = rows.find((row) => row.server.command === undefined && row.streams === streams)?.latency
+  /** @param {'p50' | 'p99' | 'p999'} name */
   const added = (name) => latency[name] === null ? null : latency[name] - (direct?.[name] ?? 0)
   return { p50: added('p50'), p99: added('p99'), p999: added('p999') }
 }

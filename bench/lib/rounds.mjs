@@ -76,6 +76,7 @@ function describe ({ cpuPerEvent, eventsPerSecond, errors, messages }) {
  * @returns {Row}
  */
 function toRow (server, { streams }, all) {
+  /** @param {(one: Figures) => number | null} read */
   const middle = (read) => median(all.map(read))
   return {
     server,

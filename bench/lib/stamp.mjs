@@ -27,7 +27,7 @@ export class StampReader {
    * @returns {number[]} microseconds when each was sent
    */
   read (bytes) {
-    const text = this.#rest + bytes.latin1Slice()
+    const text = this.#rest + bytes.toString('latin1')
     const found = []
     let from = text.indexOf(MARK)
     for (; from >= 0 && from + STAMP_LENGTH <= text.length; from = text.indexOf(MARK, from + 1)) {

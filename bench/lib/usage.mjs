@@ -27,6 +27,7 @@ export function cpuSeconds (pid) {
  */
 export function residentBytes (pid) {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  /** @param {string} name */
   const read = (name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1]) * 1024
   return { now: read('VmRSS'), peak: read('VmHWM') }
 }

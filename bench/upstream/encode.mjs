@@ -51,7 +51,7 @@ export function tokens (from, count) {
  */
 export function stampedToken (sentAt) {
   const bytes = Buffer.from(stamped)
-  bytes.latin1Write(stamp(sentAt), stampOffset, STAMP_LENGTH)
+  bytes.write(stamp(sentAt), stampOffset, STAMP_LENGTH, 'latin1')
   return bytes
 }
 
@@ -68,7 +68,7 @@ function token (content) {
   return event({ delta: { content } })
 }
 
-/** @param {{ delta: object, finish_reason?: string }} choice */
+/** @param {{ delta: object, finish_reason?: string | null }} choice */
 function event ({ delta, finish_reason: reason = null }) {
   return `data: ${JSON.stringify({ ...identity, choices: [{ index: 0, delta, logprobs: null, finish_reason: reason }] })}\n\n`
 }

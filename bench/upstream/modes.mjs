@@ -14,7 +14,11 @@ const CUT_PAUSE_MS = 1
 /** @type {Record<string, (answer: Answer, order: Order) => void>} */
 export const modes = { fast, flood, paced, silent, split }
 
-/** As fast as the socket takes it. */
+/**
+ * As fast as the socket takes it.
+ * @param {Answer} answer
+ * @param {Order} order
+ */
 function fast (answer, order) {
   const batch = Math.min(order.batch, MAX_BATCH)
   let sent = 0
@@ -33,14 +37,23 @@ function fast (answer, order) {
   turn()
 }
 
-/** As `fast`, without an end. */
+/**
+ * As `fast`, without an end.
+ * @param {Answer} answer
+ * @param {Order} order
+ */
 function flood (answer, order) {
   fast(answer, { ...order, tokens: Infinity })
 }
 
-/** One token at a time at a steady rate, the first at once; each says when it was sent. */
+/**
+ * One token at a time at a steady rate, the first at once; each says when it was sent.
+ * @param {Answer} answer
+ * @param {Order} order
+ */
 function paced (answer, { tokens: total, rate }) {
   let sent = 0
+  /** @param {number} now */
   const send = (now) => {
     if (answer.isOver) return false
     answer.write(stampedToken(now))
@@ -51,12 +64,19 @@ function paced (answer, { tokens: total, rate }) {
   if (send(microseconds())) pace(1e6 / rate, send)
 }
 
-/** One token, then nothing. */
+/**
+ * One token, then nothing.
+ * @param {Answer} answer
+ */
 function silent (answer) {
   answer.write(tokens(0, 1))
 }
 
-/** All bytes of the answer in small pieces, wherever that cuts them. */
+/**
+ * All bytes of the answer in small pieces, wherever that cuts them.
+ * @param {Answer} answer
+ * @param {Order} order
+ */
 function split (answer, { tokens: total, cut }) {
   const bytes = Buffer.concat([...Array.from({ length: total }, (_, index) => tokens(index, 1)), answer.ending])
   let sent = 0

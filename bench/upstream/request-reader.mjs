@@ -17,7 +17,7 @@ export class RequestReader {
    * @returns {Request[]} those that are complete now
    */
   push (bytes) {
-    this.#received += bytes.latin1Slice()
+    this.#received += bytes.toString('latin1')
     const requests = []
     for (let request = this.#take(); request !== undefined; request = this.#take()) requests.push(request)
     return requests
