@@ -35,7 +35,7 @@ const rows = cells.map(({ kind, connections, all }) => ({
 }))
 console.log(`\n${describeMachine()}\nKiB a connection, medians of ${rounds} rounds\n`)
 console.log(table(rows, [
-  { title: 'server', cell: ({ kind }) => kind.title },
+  { title: 'server', cell: ({ kind }) => kind.title, isText: true },
   { title: 'connections', cell: ({ connections }) => String(connections) },
   { title: 'resident', cell: ({ rss }) => kib(rss) },
   { title: 'heap', cell: ({ heap }) => kib(heap) },

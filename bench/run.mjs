@@ -7,10 +7,27 @@ import { measureRounds } from './lib/rounds.mjs'
 import { canMeasure } from './lib/usage.mjs'
 import { isWrong, notesOf, verifyAll } from './verify/index.mjs'
 
-const options = readOptions(process.argv.slice(2))
+const options = parse()
 if (options === undefined) console.log(usage)
-else if (!canMeasure) throw new Error('the benchmark reads /proc: it needs Linux')
+else if (!canMeasure) fail('the benchmark reads /proc: it needs Linux')
 else await main(options)
+
+function parse () {
+  try {
+    return readOptions(process.argv.slice(2))
+  } catch (error) {
+    return fail(error instanceof Error ? error.message : String(error))
+  }
+}
+
+/**
+ * @param {string} message
+ * @returns {never}
+ */
+function fail (message) {
+  console.error(message)
+  process.exit(2)
+}
 
 /** @param {import('./lib/options.mjs').Options} options */
 async function main ({ servers, plans, rounds, verifies, name, isQuick }) {

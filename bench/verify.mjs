@@ -14,13 +14,13 @@ const rows = wanted.flatMap((server) => {
 })
 
 console.log(table(rows, [
-  { title: 'server', cell: ({ server }) => server.title },
-  { title: 'text', cell: ({ verdict }) => yes(verdict.isWhole) },
-  { title: 'text, events cut', cell: ({ verdict }) => yes(verdict.isWholeWhenCut) },
-  { title: 'client leaves', cell: ({ verdict }) => verdict.isReleased === false ? 'leaks upstream' : 'released' },
+  { title: 'server', cell: ({ server }) => server.title, isText: true },
+  { title: 'text', cell: ({ verdict }) => yes(verdict.isWhole), isText: true },
+  { title: 'text, events cut', cell: ({ verdict }) => yes(verdict.isWholeWhenCut), isText: true },
+  { title: 'client leaves', cell: ({ verdict }) => verdict.isReleased === false ? 'leaks upstream' : 'released', isText: true },
   { title: 'MB pulled stalled', cell: ({ verdict }) => megabytes(verdict.pulled) },
   { title: 'MB grown', cell: ({ verdict }) => megabytes(verdict.grown) },
-  { title: 'notes', cell: ({ notes }) => notes }
+  { title: 'notes', cell: ({ notes }) => notes, isText: true }
 ]))
 process.exitCode = rows.some(({ server, verdict }) => isWrong(server, verdict)) ? 1 : 0
 

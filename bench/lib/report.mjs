@@ -6,7 +6,7 @@ const MIB = 1024 * 1024
 
 /** @type {import('./table.mjs').Column[]} */
 const first = [
-  { title: 'server', cell: ({ server }) => server.title },
+  { title: 'server', cell: ({ server }) => server.title, isText: true },
   { title: 'streams', cell: ({ streams }) => String(streams) },
   { title: 'CPU us/event', cell: ({ cpuPerEvent }) => cpuPerEvent?.toFixed(2) },
   { title: 'spread', cell: ({ cpuSpread }) => percent(cpuSpread) },
@@ -20,7 +20,7 @@ const last = [
   { title: 'p99 ms', cell: ({ firstToken }) => ms(firstToken.p99) },
   { title: 'peak RSS MiB', cell: ({ peakBytes }) => peakBytes === null ? null : (peakBytes / MIB).toFixed(0) },
   { title: 'others on the core', cell: ({ otherLoad }) => percent(otherLoad) },
-  { title: 'notes', cell: ({ notes }) => notes.join(', ') }
+  { title: 'notes', cell: ({ notes }) => notes.join(', '), isText: true }
 ]
 
 /**
