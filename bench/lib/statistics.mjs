@@ -1,0 +1,20 @@
+/**
+ * @param {Array<number | null | undefined>} values
+ * @returns {number | null} the middle one, `null` of nothing
+ */
+export function median (values) {
+  const sorted = values.filter((value) => typeof value === 'number').sort((a, b) => a - b)
+  if (sorted.length === 0) return null
+  const middle = sorted.length >> 1
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2
+}
+
+/**
+ * @param {Array<number | null | undefined>} values
+ * @returns {number | null} from the lowest to the highest, as a share of the median
+ */
+export function spread (values) {
+  const numbers = values.filter((value) => typeof value === 'number')
+  const middle = median(numbers)
+  return middle === null || middle === 0 ? null : (Math.max(...numbers) - Math.min(...numbers)) / middle
+}

@@ -1,0 +1,24 @@
+// The least that Fastify needs for a connection that stays open, and for an upstream that stays open behind it.
+import fastifyWebsocket from '@fastify/websocket'
+import Fastify from 'fastify'
+import { addMemoryRoute } from './memory.mjs'
+import { ask, host, port } from './shared.mjs'
+
+const app = Fastify()
+await app.register(fastifyWebsocket)
+addMemoryRoute(app)
+app.post('/idle', (_request, reply) => {
+  reply.hijack()
+  reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: hello\n\n')
+})
+app.post('/chat', async (request, reply) => {
+  const { body } = await ask(/** @type {object} */ (request.body))
+  return reply.header('content-type', 'text/event-stream').send(body)
+})
+app.get('/ws/chat', { websocket: true }, (socket) => {
+  socket.on('message', async (message) => {
+    const { body } = await ask(JSON.parse(String(message)))
+    for await (const bytes of body) socket.send(bytes)
+  })
+})
+await app.listen({ port, host })
