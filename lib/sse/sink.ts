@@ -101,6 +101,7 @@ export class ReadableSink implements Sink {
   }
 
   #wake (): void {
+    if (this.#waiting.length === 0) return
     const waiting = this.#waiting
     this.#waiting = []
     for (const resolve of waiting) resolve()

@@ -99,7 +99,8 @@ export class StreamRun implements OpenStream {
    */
   async next (): Promise<Batch<unknown> | undefined> {
     while (!this.#tailSent) {
-      const frames = await this.#applyHooks(await this.#pull())
+      const pulled = await this.#pull()
+      const frames = this.#eventHooks.length === 0 ? pulled : await this.#applyHooks(pulled)
       if (frames.length === 0) continue
       for (const frame of frames) this.#events += frame.run?.count ?? frame.events.length
       return { frames }
@@ -195,9 +196,8 @@ export class StreamRun implements OpenStream {
     }
   }
 
-  #applyHooks (frames: Batch<unknown>['frames']): Batch<unknown>['frames'] | Promise<Batch<unknown>['frames']> {
-    const stage = this.#source?.stage
-    if (this.#eventHooks.length === 0 || stage === undefined) return frames
+  #applyHooks (frames: Batch<unknown>['frames']): Promise<Batch<unknown>['frames']> {
+    const { stage } = this.#source as OpenedSource
     return this.guard(applyEventHooks(frames, { hooks: this.#eventHooks, info: this.info, accepts: (event) => stage.accepts(event) }))
   }
 

@@ -49,34 +49,44 @@ export async function * ask (
     const mapped = await total.guard(mapRequest(request, options))
     const apiKey = await total.guard(readKey(mapped, asked, options))
     const askOnce = transport(prepare(mapped, apiKey, asked, options))
-    yield * tryUntilAnswered(askOnce, mapped, asked, options)
+    // In one generator: each between here and the client costs some of what a token costs.
+    for (let tries = 1, isWhole = false; !isWhole; tries++) {
+      let answered = false
+      try {
+        for await (const batch of askOnce()) {
+          answered = true
+          yield batch
+        }
+        isWhole = true
+      } catch (error) {
+        await recover(error, { request: mapped, context: asked, options, tries, answered })
+      }
+    }
   } finally {
     clearTimeout(timer)
     total.release()
   }
 }
 
-/** Asks again after a failure that came before the answer began; a later one is final. */
-async function * tryUntilAnswered (
-  askOnce: () => AsyncIterable<Batch>, request: ChatRequest, { log, signal }: AdapterContext, { retry }: ResolvedUpstreamOptions
-): AsyncGenerator<Batch, void, undefined> {
-  let isWhole = false
-  for (let tries = 1; !isWhole; tries++) {
-    let answered = false
-    try {
-      for await (const batch of askOnce()) {
-        answered = true
-        yield batch
-      }
-      isWhole = true
-    } catch (error) {
-      withoutPrompts(error, request)
-      const delayMs = answered || signal.aborted ? undefined : retryDelayMs(error, tries, retry)
-      if (delayMs === undefined) throw error
-      log.warn({ err: error, tries, delayMs }, 'the upstream failed before the first token, trying again')
-      await waitBeforeRetry(delayMs, signal)
-    }
-  }
+/** What failed, and when. */
+interface FailedTry {
+  readonly request: ChatRequest
+  readonly context: AdapterContext
+  readonly options: ResolvedUpstreamOptions
+  readonly tries: number
+  readonly answered: boolean
+}
+
+/**
+ * Waits to ask again after a failure that came before the answer began.
+ * @throws The error, when it came later, or another try is of no use.
+ */
+async function recover (error: unknown, { request, context: { log, signal }, options, tries, answered }: FailedTry): Promise<void> {
+  withoutPrompts(error, request)
+  const delayMs = answered || signal.aborted ? undefined : retryDelayMs(error, tries, options.retry)
+  if (delayMs === undefined) throw error
+  log.warn({ err: error, tries, delayMs }, 'the upstream failed before the first token, trying again')
+  await waitBeforeRetry(delayMs, signal)
 }
 
 function checkModel (model: string | undefined, models: readonly string[] | undefined): void {

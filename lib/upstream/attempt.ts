@@ -1,15 +1,15 @@
 import type { Readable } from 'node:stream'
 import { request as undiciRequest, type Dispatcher } from 'undici'
-import type { Batch, Frame } from '../../types/batch.ts'
+import type { Batch } from '../../types/batch.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
 import {
-  UpstreamConnectTimeoutError, UpstreamConnectionError, UpstreamContentError, UpstreamTruncatedError, isLlmError, withDetails, type LlmError
+  UpstreamConnectTimeoutError, UpstreamConnectionError, UpstreamContentError, withDetails, type LlmError
 } from '../errors.ts'
 import type { PreparedRequest } from './ask.ts'
 import { AttemptLimits, retryable } from './attempt-limits.ts'
-import { mayHold } from './may-hold.ts'
 import { decodeCompletion } from './openai/decode-completion.ts'
 import { AnswerReader } from './openai/read-answer.ts'
+import { StreamedAnswer } from './streamed-answer.ts'
 import { checkResponse, decodedBody, readText } from './response.ts'
 
 /** One HTTP request to make. */
@@ -35,6 +35,7 @@ export async function * attempt (request: AttemptRequest): AsyncGenerator<Batch,
   const limits = new AttemptLimits(request)
   const reader = new AnswerReader({ ...request, maxFrameBytes: request.options.maxFrameBytes })
   let body: Readable | undefined
+  let answer: StreamedAnswer | undefined
   let isWhole = false
   try {
     // While it connects, undici does not look at the signal.
@@ -42,11 +43,18 @@ export async function * attempt (request: AttemptRequest): AsyncGenerator<Batch,
     body = response.body
     limits.watchIdle()
     const kind = await checkResponse(response, { redact: request.redact, onChunk: () => limits.touchIdle() })
-    yield * kind === 'json' ? decodeJson(response, request, limits) : readStream(decodedBody(response), reader, limits)
+    if (kind === 'json') return yield await readJson(response, request, limits)
+    answer = new StreamedAnswer(decodedBody(response), reader, limits)
+    for (let batch = await answer.next(); batch !== undefined; batch = await answer.next()) {
+      limits.pauseIdle()
+      yield batch
+      limits.watchIdle()
+    }
     isWhole = reader.done
   } catch (error) {
     throw limits.reasonFor(error, connectionError)
   } finally {
+    answer?.close()
     limits.release()
     if (body !== undefined) closeBody(body, isWhole, () => limits.cut())
   }
@@ -57,12 +65,12 @@ function send ({ url, headers, body, dispatcher }: AttemptRequest, signal: Abort
   return undiciRequest(url, { method: 'POST', headers, body, dispatcher, signal, headersTimeout: 0, bodyTimeout: 0 })
 }
 
-async function * decodeJson (response: Dispatcher.ResponseData, { options, redact, model }: AttemptRequest, limits: AttemptLimits): AsyncGenerator<Batch> {
+async function readJson (response: Dispatcher.ResponseData, { options, redact, model }: AttemptRequest, limits: AttemptLimits): Promise<Batch> {
   const { maxFrameBytes: maxBytes } = options
   const text = redact(await readText(decodedBody(response), { maxBytes, whenLarger: 'throw', onChunk: () => limits.touchIdle() }))
   limits.answered()
   limits.pauseIdle()
-  yield { frames: decodeCompletion(parseJson(text), { redact, model }) }
+  return { frames: decodeCompletion(parseJson(text), { redact, model }) }
 }
 
 /** An upstream that ignores `stream: true` may send blank lines first, which JSON allows. */
@@ -71,42 +79,6 @@ function parseJson (text: string): unknown {
     return JSON.parse(text)
   } catch {
     throw withDetails(new UpstreamContentError('a body that is not JSON'), { upstreamMessage: text.slice(0, 200) })
-  }
-}
-
-async function * readStream (body: Readable, reader: AnswerReader, limits: AttemptLimits): AsyncGenerator<Batch> {
-  let held: Frame[] = []
-  for await (const frames of readChunks(body, reader, limits)) {
-    held.push(...frames)
-    if (held.length === 0 || (!reader.answered && mayHold(held.length, charactersOf(held)))) continue
-    limits.answered()
-    const batch = { frames: held }
-    held = []
-    limits.pauseIdle()
-    yield batch
-    limits.watchIdle()
-  }
-  yield { frames: [...held, ...reader.end()] }
-}
-
-function charactersOf (frames: readonly Frame[]): number {
-  return frames.reduce((sum, { chunk }) => sum + (chunk?.text.length ?? 0), 0)
-}
-
-/** The frames of each network chunk. */
-async function * readChunks (body: Readable, reader: AnswerReader, limits: AttemptLimits): AsyncGenerator<Frame[]> {
-  try {
-    for await (const chunk of body.iterator({ destroyOnReturn: false })) {
-      limits.touchIdle()
-      const { frames, failure } = reader.read(chunk)
-      yield frames
-      if (failure !== undefined) throw failure
-      if (reader.done) return
-    }
-  } catch (error) {
-    // The answer is whole: how its connection ends, or that it does not, is of no interest.
-    if (reader.finished && !limits.unwanted && (limits.ended || !isLlmError(error))) return
-    throw isLlmError(error) || limits.ended ? error : retryable(new UpstreamTruncatedError({ cause: error }))
   }
 }
 
