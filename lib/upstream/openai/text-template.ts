@@ -251,5 +251,5 @@ function unitsOf (text: BinaryText): number {
 /** Length of `\n` or `\u000a`; 0 when it is no escape. */
 function escapeLength (text: BinaryText, start: number): number {
   if (text[start + 1] === 'u') return /^[0-9a-f]{4}$/i.test(text.slice(start + 2, start + 6)) ? 6 : 0
-  return '"\\/bfnrt'.includes(text[start + 1] ?? ' ') ? 2 : 0
+  return '"\\/bfnrt'.includes(text[start + 1] as string) ? 2 : 0
 }
