@@ -4,7 +4,8 @@ import { EventStreamParser } from '../../event-stream/parser.ts'
 import { WholeBlocks } from '../../event-stream/whole-blocks.ts'
 import { ChatDecoder, type ChatDecoderOptions } from './decode-chunk.ts'
 import { TemplateRun } from './text-run.ts'
-import { findRuns, learnTemplate, type FoundRun, type Section, type TextTemplate } from './text-template.ts'
+import { findRuns, type FoundRun, type Section } from './find-runs.ts'
+import { learnTemplate, type TextTemplate } from './text-template.ts'
 
 /** Options of {@link AnswerReader}. */
 export interface AnswerReaderOptions extends ChatDecoderOptions {

@@ -1,6 +1,7 @@
 import type { BinaryText, Frame, RawChunk, TextRun } from '../../../types/batch.ts'
 import type { StreamEvent } from '../../schemas/stream-event.ts'
-import type { FoundRun, TextTemplate } from './text-template.ts'
+import type { FoundRun } from './find-runs.ts'
+import type { TextTemplate } from './text-template.ts'
 
 /** A run of frames that are like their template, and decoded when somebody asks. */
 export class TemplateRun implements Frame, TextRun {

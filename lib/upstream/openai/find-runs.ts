@@ -1,0 +1,151 @@
+import type { BinaryText } from '../../../types/batch.ts'
+import { MAX_FRAME_BYTES, closingQuote, type TextTemplate } from './text-template.ts'
+
+/** Frames that are like the template. */
+export interface FoundRun {
+  /** Of each frame, what stands between the template's head and tail. */
+  readonly middles: BinaryText[]
+  /** The same list, where the frames have no padding. */
+  readonly texts: BinaryText[]
+  /** Length of the texts, in UTF-16 code units. */
+  characters: number
+}
+
+/** Some whole blocks: a run, or anything else. */
+export interface Section {
+  /** Index of its first byte. */
+  readonly start: number
+  /** Index behind its last byte. */
+  end: number
+  readonly run?: FoundRun
+}
+
+const BLANK_LINE = '\n\n'
+const LF = 0x0A
+const BACKSLASH = 0x5C
+
+/**
+ * Finds the runs of frames that are like the template.
+ * @param bytes Whole blocks, each with its blank line; valid UTF-8.
+ * @param from Where to begin.
+ * @returns Sections in order, up to the end of the bytes: runs, and single blocks between them.
+ */
+export function findRuns (bytes: BinaryText, from: number, template: TextTemplate): Section[] {
+  const sections: Section[] = []
+  for (let start = from; start < bytes.length;) {
+    const section = readRun(bytes, start, template) ?? { start, end: bytes.indexOf(BLANK_LINE, start) + BLANK_LINE.length }
+    sections.push(section)
+    start = section.end
+  }
+  return sections
+}
+
+/**
+ * Reads texts at the places where they are if all frames are alike, and compares all that is between them at once: that
+ * is several times as fast as to search, or to compare frame by frame.
+ */
+function readRun (bytes: BinaryText, start: number, template: TextTemplate): Section | undefined {
+  const { head } = template
+  if (!bytes.startsWith(head, start)) return undefined
+  const run = guessRun(bytes, start, template)
+  const ending = endingOf(template)
+  const expected = run.middles.join(ending + head)
+  const first = start + head.length
+  const last = first + expected.length
+  const isAlike = bytes.slice(first, last) === expected && bytes.startsWith(ending, last)
+  const count = isAlike ? run.middles.length : countBefore(run.middles, firstDifference(bytes.slice(first), expected), template)
+  return count === 0 ? undefined : makeSection(start, count === run.middles.length ? run : shorten(run, count), template)
+}
+
+function endingOf ({ tail }: TextTemplate): BinaryText {
+  return tail + BLANK_LINE
+}
+
+function makeSection (start: number, run: FoundRun, template: TextTemplate): Section {
+  const around = template.head.length + endingOf(template).length
+  return { start, end: run.middles.reduce((end, { length }) => end + around + length, start), run }
+}
+
+/** Goes from text to text for as long as blocks end where they should. */
+function guessRun (bytes: BinaryText, start: number, template: TextTemplate): FoundRun {
+  const { head, tail, beforePadding } = template
+  const middles: BinaryText[] = []
+  const texts: BinaryText[] = beforePadding === undefined ? middles : []
+  let characters = 0
+  for (let at = start; at < bytes.length;) {
+    const from = at + head.length
+    const quote = closingQuote(bytes, from)
+    const middleEnd = beforePadding === undefined ? quote : closingQuote(bytes, quote + beforePadding.length)
+    const end = middleEnd + tail.length + BLANK_LINE.length
+    if (end - at > MAX_FRAME_BYTES || !endsBlock(bytes, end)) break
+    const text = bytes.slice(from, quote)
+    const units = unitsOf(text)
+    if (units === 0 || (beforePadding !== undefined && !isPadded(bytes, quote, middleEnd, beforePadding))) break
+    middles.push(beforePadding === undefined ? text : bytes.slice(from, middleEnd))
+    if (beforePadding !== undefined) texts.push(text)
+    characters += units
+    at = end
+  }
+  return { middles, texts, characters }
+}
+
+function endsBlock (bytes: BinaryText, end: number): boolean {
+  return end <= bytes.length && bytes.charCodeAt(end - 1) === LF && bytes.charCodeAt(end - 2) === LF
+}
+
+/** Padding is not compared: it is random letters, without anything that escapes, or is not allowed in a JSON string. */
+function isPadded (bytes: BinaryText, from: number, end: number, beforePadding: BinaryText): boolean {
+  if (!bytes.startsWith(beforePadding, from)) return false
+  for (let index = from + beforePadding.length; index < end; index++) {
+    const code = bytes.charCodeAt(index)
+    if (code < 0x20 || code === BACKSLASH) return false
+  }
+  return true
+}
+
+function firstDifference (bytes: BinaryText, expected: BinaryText): number {
+  let index = 0
+  while (index < expected.length && bytes.charCodeAt(index) === expected.charCodeAt(index)) index++
+  return index
+}
+
+/** How many of the frames are whole before something differs, that many bytes behind where the first text begins. */
+function countBefore (middles: readonly BinaryText[], place: number, template: TextTemplate): number {
+  const around = template.head.length + endingOf(template).length
+  let count = 0
+  let end = -template.head.length
+  for (const { length } of middles) {
+    end += around + length
+    if (end > place) break
+    count++
+  }
+  return count
+}
+
+function shorten ({ middles, texts }: FoundRun, count: number): FoundRun {
+  const own = texts.slice(0, count)
+  return { middles: middles.slice(0, count), texts: own, characters: own.reduce((sum, text) => sum + unitsOf(text), 0) }
+}
+
+/** Length in UTF-16 code units of what is valid UTF-8; 0 when it is no inside of a JSON string. */
+function unitsOf (text: BinaryText): number {
+  let units = 0
+  for (let index = 0; index < text.length; index++) {
+    const code = text.charCodeAt(index)
+    if (code < 0x20) return 0
+    if (code === BACKSLASH) {
+      const length = escapeLength(text, index)
+      if (length === 0) return 0
+      index += length - 1
+    }
+    // Bytes that go on a character do not count; a character of four bytes is two units.
+    if ((code & 0xC0) !== 0x80) units += code >= 0xF0 ? 2 : 1
+  }
+  return units
+}
+
+/** Length of `\n` or `\u000a`; 0 when it is no escape. */
+function escapeLength (text: BinaryText, start: number): number {
+  if (text[start + 1] === 'u') return /^[0-9a-f]{4}$/i.test(text.slice(start + 2, start + 6)) ? 6 : 0
+  return '"\\/bfnrt'.includes(text[start + 1] as string) ? 2 : 0
+}
