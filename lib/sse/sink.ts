@@ -108,10 +108,11 @@ export class ReadableSink implements Sink {
   }
 }
 
-/** Most batches are one run of bytes, which are sent as they are. */
+/** Most batches are one run of bytes, which are sent as they are; most others are texts, which are encoded at once. */
 function joinBytes (messages: readonly Message[]): Uint8Array {
   const [first] = messages
   if (messages.length === 1 && typeof first === 'object') return first
+  if (messages.every((message) => typeof message === 'string')) return Buffer.from(messages.join(''))
   return Buffer.concat(messages.map((message) => typeof message === 'string' ? Buffer.from(message) : message))
 }
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { cut, seededSizes } from '../../fixtures/cut.ts'
+import { cutEveryWay } from '../../fixtures/cut.ts'
 import { decodeStream, eventsOf, fixtureNames, readFixture, summarise } from '../../fixtures/decode-stream.ts'
 import { expected } from '../../fixtures/expected.ts'
 
@@ -18,10 +18,8 @@ t.test('ChatDecoder gives the same frames and errors however the bytes are cut',
     const bytes = readFixture(name)
     const { frames, error } = decodeStream([bytes])
 
-    const cuts: Array<[string, () => number]> = [['byte by byte', () => 1], ['in 7-byte pieces', () => 7]]
-    for (let seed = 1; seed <= 20; seed++) cuts.push([`at random places (${seed})`, seededSizes(seed, 10 * seed)])
-    for (const [how, nextSize] of cuts) {
-      const other = decodeStream(cut(bytes, nextSize))
+    for (const [how, pieces] of cutEveryWay(bytes)) {
+      const other = decodeStream(pieces)
       t.strictSame(other.frames, frames, `${name} ${how}`)
       t.equal(other.error?.code, error?.code, `${name} ${how}, error`)
     }

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { cut, seededSizes } from '../../fixtures/cut.ts'
-import { decodeStream, fixtureNames, readFixture, readStream, summarise } from '../../fixtures/decode-stream.ts'
+import { cut, cutEveryWay } from '../../fixtures/cut.ts'
+import { createReader, decodeStream, fixtureNames, readFixture, readStream, summarise } from '../../fixtures/decode-stream.ts'
 import { expected } from '../../fixtures/expected.ts'
-import { AnswerReader } from '../../../lib/upstream/openai/read-answer.ts'
 import type { Frame } from '../../../types/batch.ts'
 
 for (const [name, lines] of Object.entries(expected)) {
@@ -17,11 +16,9 @@ t.test('AnswerReader gives the frames and errors of ChatDecoder however the byte
   for (const name of fixtureNames()) {
     const bytes = readFixture(name)
     const { frames, error } = decodeStream([bytes])
-    const cuts: Array<[string, () => number]> = [['whole', () => bytes.length], ['byte by byte', () => 1], ['in 7-byte pieces', () => 7]]
-    for (let seed = 1; seed <= 20; seed++) cuts.push([`at random places (${seed})`, seededSizes(seed, 10 * seed)])
 
-    for (const [how, nextSize] of cuts) {
-      const other = readStream(cut(bytes, nextSize))
+    for (const [how, pieces] of cutEveryWay(bytes)) {
+      const other = readStream(pieces)
       t.same(other.frames, frames, `${name} ${how}`)
       t.equal(other.error?.code, error?.code, `${name} ${how}, error`)
     }
@@ -133,7 +130,3 @@ t.test('nothing is read behind [DONE]', async (t) => {
 
   t.equal(frames.length, 5)
 })
-
-function createReader (): AnswerReader {
-  return new AnswerReader({ redact: (text) => text, isClean: () => true, maxFrameBytes: 8 << 20 })
-}
