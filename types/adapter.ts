@@ -14,6 +14,25 @@ export interface AdapterContext {
 }
 
 /**
+ * Takes an item, at once.
+ * @returns `undefined` when the next may come, or a promise that resolves when it may.
+ * @throws Whatever, when no more is wanted.
+ */
+export type Take<Item> = (item: Item) => Promise<void> | undefined
+
+/**
+ * What an adapter's iterable may offer beside `next()`: to push its items. The built-in adapters' iterables do; it makes
+ * no promise an item, which at the pace of an LLM cost as much as the item's own work.
+ */
+export interface PushedItems<Item> {
+  /**
+   * Pushes all items that are left into `take`, one after the other; resolves behind the last.
+   * @throws What the items end with, and what `take` throws.
+   */
+  each (take: Take<Item>): Promise<void>
+}
+
+/**
  * Where answers come from (SPEC 8). Given a chat request it yields {@link StreamEvent}s, one at a time or several in
  * an array; the stream ends when the iteration does. A throw before the first event becomes an HTTP error, a later
  * one an error event. `start`, `finish` and the terminal event may be left out: the core adds what is missing.

@@ -51,12 +51,11 @@ export async function pump (setup: PumpSetup, first: Promise<Batch<unknown> | un
 }
 
 async function moveAll (run: StreamRun, writer: Writer, first: Promise<Batch<unknown> | undefined>): Promise<void> {
-  let batch = await first
-  while (batch !== undefined) {
-    writer.writeBatch(batch)
-    if (writer.blocked) await run.guard(writer.ready())
-    batch = await run.next()
-  }
+  const batch = await first
+  if (batch === undefined) return
+  const ready = writer.take(batch)
+  if (ready !== undefined) await run.guard(ready)
+  await run.each((batch) => writer.take(batch))
 }
 
 /** Tells a client that is still there how it ended, and lets go of the transport. */
@@ -95,17 +94,17 @@ class Writer {
     this.#heartbeat.start()
   }
 
-  get blocked (): boolean {
-    return this.#setup.sink.blocked
-  }
-
-  /** Encodes a batch and writes it at once: one write for all frames of a network chunk. */
-  writeBatch ({ frames }: Batch<unknown>): void {
+  /**
+   * Encodes a batch and writes it at once: one write for all frames of a network chunk.
+   * @returns Where the client is behind, a promise that resolves when it has caught up.
+   */
+  take ({ frames }: Batch<unknown>): Promise<void> | undefined {
     const { encoder, options } = this.#setup
     const { maxEventBytes } = options
     const messages = encoder.encode(isSmall(maxEventBytes) ? frames.flatMap(eachFrame) : frames)
     if (maxEventBytes > 0) for (const message of messages) checkSize(message, maxEventBytes)
     this.write(messages)
+    return this.#setup.sink.blocked ? this.#ready() : undefined
   }
 
   write (messages: readonly Message[]): void {
@@ -116,7 +115,7 @@ class Writer {
   }
 
   /** Waits for the client to catch up; one that takes nothing for `stallTimeoutMs` ends the stream. */
-  async ready (): Promise<void> {
+  async #ready (): Promise<void> {
     const { sink, run, options } = this.#setup
     const watch = this.#watch(options.stallTimeoutMs, () => run.stop('stalled'))
     try {

@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import type { PushedItems, Take } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { StreamHooks, StreamInfo, StreamSummary } from '../../types/hooks.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
@@ -101,11 +102,25 @@ export class StreamRun implements OpenStream {
     while (!this.#tailSent) {
       const pulled = await this.#pull()
       const frames = this.#eventHooks.length === 0 ? pulled : await this.#applyHooks(pulled)
-      if (frames.length === 0) continue
-      for (const frame of frames) this.#events += frame.run?.count ?? frame.events.length
-      return { frames }
+      if (frames.length > 0) return { frames: this.#counted(frames) }
     }
     return undefined
+  }
+
+  /**
+   * Hands on all that is left, as {@link next} would return it. Where no hook must see each event, a source that can
+   * push does so, without a promise a batch.
+   * @param take Takes a batch, at once; returns a promise when the next must wait.
+   * @throws As {@link next}, and what `take` throws.
+   */
+  async each (take: Take<Batch<unknown>>): Promise<void> {
+    for (;;) {
+      if (this.#canPush) await this.guard(this.#push(take))
+      const batch = await this.next()
+      if (batch === undefined) return
+      const ready = take(batch)
+      if (ready !== undefined) await this.guard(ready)
+    }
   }
 
   /** Waits for something, but not beyond the end of the stream: then it rejects with the end as an error. */
@@ -170,11 +185,10 @@ export class StreamRun implements OpenStream {
   }
 
   async #pull (): Promise<Batch<unknown>['frames']> {
-    if (this.#error !== undefined) throw this.#error
+    this.#checkGoing()
     this.#source ??= await this.#open()
     if (++this.#pulls % PULLS_A_TURN === 0) await this.guard(nextTurn())
     const { iterator, stage } = this.#source
-    if (stage.failure !== undefined) throw stage.failure
     const item = await this.guard(iterator.next())
     // The upstream need not wait for the hook, but what it says does.
     if (this.#starting !== undefined) await this.guard(this.#starting)
@@ -194,6 +208,32 @@ export class StreamRun implements OpenStream {
       opening.then(({ iterator }) => iterator.return?.()).catch(() => {})
       throw error
     }
+  }
+
+  /** What comes before the first batch is pulled, for hooks and sources may have to be waited for. */
+  get #canPush (): boolean {
+    const { iterator } = this.#source ?? {}
+    return iterator !== undefined && 'each' in iterator && this.#starting === undefined && this.#eventHooks.length === 0 && !this.#tailSent
+  }
+
+  async #push (take: Take<Batch<unknown>>): Promise<void> {
+    const { iterator, stage } = this.#source as OpenedSource
+    await (iterator as AsyncIterator<unknown> & PushedItems<unknown>).each((item) => {
+      this.#checkGoing()
+      const frames = this.#counted(stage.frames(item))
+      return frames.length === 0 ? undefined : take({ frames })
+    })
+  }
+
+  #checkGoing (): void {
+    if (this.#error !== undefined) throw this.#error
+    const { failure } = this.#source?.stage ?? {}
+    if (failure !== undefined) throw failure
+  }
+
+  #counted (frames: Batch<unknown>['frames']): Batch<unknown>['frames'] {
+    for (const frame of frames) this.#events += frame.run?.count ?? frame.events.length
+    return frames
   }
 
   #applyHooks (frames: Batch<unknown>['frames']): Promise<Batch<unknown>['frames']> {

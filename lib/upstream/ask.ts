@@ -1,4 +1,4 @@
-import type { AdapterContext } from '../../types/adapter.ts'
+import type { AdapterContext, Take } from '../../types/adapter.ts'
 import type { Batch, BinaryText } from '../../types/batch.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { ModelNotFoundError, UpstreamTotalTimeoutError, isLlmError } from '../errors.ts'
@@ -28,18 +28,26 @@ export interface PreparedRequest {
 }
 
 /**
- * How a transport asks: given a request, it makes a function that asks once. That yields nothing before the answer
+ * How a transport asks: given a request, it makes a function that asks once. That hands on nothing before the answer
  * begins; until then a failure may be retried.
  */
-export type Transport = (request: PreparedRequest) => () => AsyncIterable<Batch>
+export type Transport = (request: PreparedRequest) => (take: Take<Batch>) => Promise<void>
+
+/** Who asks what, and where. */
+export interface Question {
+  readonly request: ChatRequest
+  readonly context: AdapterContext
+  readonly options: ResolvedUpstreamOptions
+  readonly transport: Transport
+}
 
 /**
  * Asks an upstream, whatever transport it speaks: looks up the key, tries again before the first token, and bounds all
  * tries by `totalTimeoutMs`.
  */
-export async function * ask (
-  request: ChatRequest, context: AdapterContext, options: ResolvedUpstreamOptions, transport: Transport
-): AsyncGenerator<Batch, void, undefined> {
+export async function ask (
+  { request, context, options, transport }: Question, take: Take<Batch>
+): Promise<void> {
   checkModel(request.model, options.models)
   const total = new LinkedAbort(context.signal)
   const timer = total.abortAfter(options.totalTimeoutMs, () => new UpstreamTotalTimeoutError())
@@ -48,31 +56,29 @@ export async function * ask (
     // A host's function may hang, whatever it does with the signal.
     const mapped = await total.guard(mapRequest(request, options))
     const apiKey = await total.guard(readKey(mapped, asked, options))
-    const askOnce = transport(prepare(mapped, apiKey, asked, options))
-    // In one generator: each between here and the client costs some of what a token costs.
-    for (let tries = 1, isWhole = false; !isWhole; tries++) {
-      let answered = false
-      try {
-        for await (const batch of askOnce()) {
-          answered = true
-          yield batch
-        }
-        isWhole = true
-      } catch (error) {
-        await recover(error, { request: mapped, context: asked, options, tries, answered })
-      }
-    }
+    await askUntilAnswered(transport(prepare(mapped, apiKey, asked, options)), { request: mapped, context: asked, options }, take)
   } finally {
     clearTimeout(timer)
     total.release()
   }
 }
 
+async function askUntilAnswered (askOnce: ReturnType<Transport>, question: Omit<Question, 'transport'>, take: Take<Batch>): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    let answered = false
+    try {
+      return await askOnce((batch) => {
+        answered = true
+        return take(batch)
+      })
+    } catch (error) {
+      await recover(error, { ...question, tries, answered })
+    }
+  }
+}
+
 /** What failed, and when. */
-interface FailedTry {
-  readonly request: ChatRequest
-  readonly context: AdapterContext
-  readonly options: ResolvedUpstreamOptions
+interface FailedTry extends Omit<Question, 'transport'> {
   readonly tries: number
   readonly answered: boolean
 }

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream'
 import { request as undiciRequest, type Dispatcher } from 'undici'
+import type { Take } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
 import {
@@ -26,35 +27,30 @@ export interface AttemptRequest extends Omit<PreparedRequest, 'body' | 'apiKey'>
 const REUSE_WAIT_MS = 100
 
 /**
- * Asks the upstream once. Yields nothing before the answer begins (first text, reasoning, refusal, tool call or
+ * Asks the upstream once. Hands on nothing before the answer begins (first text, reasoning, refusal, tool call or
  * finish): until then a failure may be retried, and has an HTTP status. Then one batch per network chunk.
  *
  * The upstream's connection is closed on every way out but a whole answer.
  */
-export async function * attempt (request: AttemptRequest): AsyncGenerator<Batch, void, undefined> {
+export async function attempt (request: AttemptRequest, take: Take<Batch>): Promise<void> {
   const limits = new AttemptLimits(request)
   const reader = new AnswerReader({ ...request, maxFrameBytes: request.options.maxFrameBytes })
   let body: Readable | undefined
-  let answer: StreamedAnswer | undefined
   let isWhole = false
   try {
     // While it connects, undici does not look at the signal.
     const response = await limits.guard(send(request, limits.signal))
     body = response.body
+    // Who reads it learns of its errors. When nobody does any more, they would end the process.
+    body.on('error', () => {})
     limits.watchIdle()
     const kind = await checkResponse(response, { redact: request.redact, onChunk: () => limits.touchIdle() })
-    if (kind === 'json') return yield await readJson(response, request, limits)
-    answer = new StreamedAnswer(decodedBody(response), reader, limits)
-    for (let batch = await answer.next(); batch !== undefined; batch = await answer.next()) {
-      limits.pauseIdle()
-      yield batch
-      limits.watchIdle()
-    }
+    if (kind === 'json') return await take(await readJson(response, request, limits))
+    await new StreamedAnswer(decodedBody(response), { reader, limits, take }).over
     isWhole = reader.done
   } catch (error) {
     throw limits.reasonFor(error, connectionError)
   } finally {
-    answer?.close()
     limits.release()
     if (body !== undefined) closeBody(body, isWhole, () => limits.cut())
   }
@@ -88,7 +84,6 @@ function parseJson (text: string): unknown {
  */
 function closeBody (body: Readable, whole: boolean, cut: () => void): void {
   if (body.readableEnded || body.destroyed) return
-  body.on('error', () => {})
   if (!whole) return cut()
   const timer = setTimeout(cut, REUSE_WAIT_MS).unref()
   body.once('close', () => clearTimeout(timer)).resume()

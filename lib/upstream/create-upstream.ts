@@ -1,11 +1,15 @@
-import type { AdapterContext, UpstreamAdapter } from '../../types/adapter.ts'
+import type { AdapterContext, Take, UpstreamAdapter } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
 import type { ResolvedPluginOptions } from '../options.ts'
 import { httpAdapter } from './http-adapter.ts'
+import { PushedAnswer, eachItem } from './pushed-answer.ts'
 import { isWorthFailover } from './retry.ts'
 import { webSocketAdapter } from './websocket/adapter.ts'
+
+/** What adapters yield. */
+type AnswerItem = Batch | StreamEvent | readonly StreamEvent[]
 
 const makers = { openai: httpAdapter, websocket: webSocketAdapter }
 
@@ -15,21 +19,20 @@ export function createUpstream (upstreams: ResolvedPluginOptions['upstream']): U
   const [only] = adapters
   // No layer between: ending the stream reaches the adapter's own iterator, whatever it waits for.
   if (only !== undefined && adapters.length === 1) return only
-  const adapter: UpstreamAdapter = (request, context) => askInOrder(adapters, request, context)
+  const adapter: UpstreamAdapter = (request, context) => new PushedAnswer((take: Take<AnswerItem>) => askInOrder(adapters, request, context, take))
   adapter.close = async () => { await Promise.all(adapters.map(async (one) => one.close?.())) }
   return adapter
 }
 
 /** The first upstream that begins to answer is the one: what was shown cannot be taken back. */
-async function * askInOrder (adapters: readonly UpstreamAdapter[], request: ChatRequest, context: AdapterContext): AsyncGenerator<Batch | StreamEvent | readonly StreamEvent[], void, undefined> {
+async function askInOrder (adapters: readonly UpstreamAdapter[], request: ChatRequest, context: AdapterContext, take: Take<AnswerItem>): Promise<void> {
   for (const [index, adapter] of adapters.entries()) {
     let answered = false
     try {
-      for await (const item of adapter(request, context)) {
+      return await eachItem(adapter(request, context), (item) => {
         answered = true
-        yield item
-      }
-      return
+        return take(item)
+      })
     } catch (error) {
       if (answered || context.signal.aborted || index === adapters.length - 1 || !isWorthFailover(error)) throw error
       context.log.warn({ err: error, upstream: index }, 'the upstream failed before the first token, asking the next')

@@ -1,10 +1,12 @@
 import type { Dispatcher } from 'undici'
 import type { UpstreamAdapter } from '../../types/adapter.ts'
+import type { Batch } from '../../types/batch.ts'
 import type { UpstreamOptions } from '../../types/options.ts'
 import { resolveUpstreamOptions, type ResolvedUpstreamOptions } from '../options.ts'
 import { createAgent } from './agent.ts'
 import { ask, type Transport } from './ask.ts'
 import { attempt } from './attempt.ts'
+import { PushedAnswer } from './pushed-answer.ts'
 import { requestHeaders } from './request-headers.ts'
 
 /**
@@ -21,7 +23,8 @@ export function createHttpAdapter (options: UpstreamOptions): UpstreamAdapter {
 export function httpAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter {
   const own = options.dispatcher === undefined ? createAgent(options.connectTimeoutMs) : undefined
   const transport = httpTransport(options, options.dispatcher ?? own as Dispatcher)
-  const adapter: UpstreamAdapter = (request, context) => ask(request, context, options, transport)
+  const adapter: UpstreamAdapter = (request, context) =>
+    new PushedAnswer<Batch>((take) => ask({ request, context, options, transport }, take))
   if (own !== undefined) adapter.close = () => own.destroy()
   return adapter
 }
@@ -31,7 +34,7 @@ function httpTransport (options: ResolvedUpstreamOptions, dispatcher: Dispatcher
   return ({ body, apiKey, ...prepared }) => {
     const headers = requestHeaders(fixedHeaders, apiKey, options.headers)
     const request = { ...prepared, url, headers, body: JSON.stringify(body), options, dispatcher }
-    return () => attempt(request)
+    return (take) => attempt(request, take)
   }
 }
 

@@ -1,100 +1,148 @@
-import type { Readable } from 'node:stream'
+import { finished, type Readable } from 'node:stream'
+import type { Take } from '../../types/adapter.ts'
 import type { Batch, Frame } from '../../types/batch.ts'
 import { UpstreamTruncatedError, isLlmError } from '../errors.ts'
 import { retryable, type AttemptLimits } from './attempt-limits.ts'
 import { mayHold } from './may-hold.ts'
 import type { AnswerReader } from './openai/read-answer.ts'
 
+/** What a streamed answer goes through. */
+export interface StreamedAnswerSetup {
+  readonly reader: AnswerReader
+  readonly limits: AttemptLimits
+  /** Takes the batches: the first as soon as the answer begins, then one per network chunk. */
+  readonly take: Take<Batch>
+}
+
 /**
- * The batches of a streamed answer, one per network chunk. No generator: each one that an answer passes through costs
- * several turns of the microtask queue a chunk, which is what a token costs where chunks are small.
+ * Reads a streamed answer whenever its body is readable, and hands on at once what it reads. `for await` over the body
+ * gives the same chunks, but takes several turns of the microtask queue for each.
+ *
+ * States: reading <-> waiting, while the consumer is behind -> ended, when all is read -> over. While it waits it reads
+ * nothing, so that the body's buffer fills up and the upstream has to wait.
  */
 export class StreamedAnswer {
-  readonly #chunks: AsyncIterator<Buffer>
-  readonly #reader: AnswerReader
-  readonly #limits: AttemptLimits
-  /** Frames that wait for the answer to begin, or for the next batch. */
+  /** Resolves when the answer is whole; rejects with what is wrong with it, behind the frames that precede it. */
+  readonly over: Promise<void>
+  readonly #body: Readable
+  readonly #setup: StreamedAnswerSetup
+  readonly #unwatch: () => void
+  #settle!: (error?: unknown) => void
+  /** Frames that wait for the answer to begin. */
   #held: Frame[] = []
-  #isOver = false
   #failure: unknown
+  /** How the body ended. */
+  #bodyEnd: { readonly error: unknown } | undefined
+  #isWaiting = false
+  #isEnded = false
+  #isOver = false
 
-  constructor (body: Readable, reader: AnswerReader, limits: AttemptLimits) {
-    this.#chunks = body.iterator({ destroyOnReturn: false })
-    this.#reader = reader
-    this.#limits = limits
+  constructor (body: Readable, setup: StreamedAnswerSetup) {
+    this.#body = body
+    this.#setup = setup
+    this.over = new Promise((resolve, reject) => {
+      this.#settle = (error) => error === undefined ? resolve() : reject(error)
+    })
+    this.#unwatch = finished(body, { writable: false }, (error) => {
+      this.#bodyEnd = { error }
+      this.#goOn()
+    })
+    body.on('readable', this.#goOn)
+    this.#goOn()
   }
 
-  /**
-   * The next batch; the first as soon as the answer begins. `undefined`: the answer is whole.
-   * @throws What is wrong with the answer, behind the frames that precede it.
-   */
-  async next (): Promise<Batch | undefined> {
-    while (!this.#isOver) {
-      if (this.#failure !== undefined) this.#fail()
-      else this.#read(await this.#nextChunk())
-      if (this.#isDue) return this.#take()
-    }
-    if (this.#failure !== undefined) throw this.#failure
-    return undefined
-  }
-
-  /** Lets go of the body, and leaves it as it is. */
-  close (): void {
-    this.#chunks.return?.().catch(() => {})
-  }
-
-  /** `undefined` at the end. */
-  async #nextChunk (): Promise<Buffer | undefined> {
+  readonly #goOn = (): void => {
     try {
-      return (await this.#chunks.next()).value
+      while (!this.#isWaiting && !this.#isOver && this.#advance());
     } catch (error) {
-      this.#checkWhole(error)
-      return undefined
+      this.#finish(error)
     }
   }
 
-  #read (chunk: Buffer | undefined): void {
-    if (chunk === undefined) return this.#end()
-    this.#limits.touchIdle()
-    const { frames, failure } = this.#reader.read(chunk)
-    this.#held.push(...frames)
-    this.#failure = failure
-    if (failure === undefined && this.#reader.done) this.#end()
+  /** Goes one step further; returns whether there may be another at once. */
+  #advance (): boolean {
+    if (this.#isEnded) {
+      this.#finish(this.#failure)
+      return false
+    }
+    if (this.#failure !== undefined) this.#endBy(this.#failure)
+    else if (!this.#read()) return false
+    return this.#handOn()
   }
 
-  #fail (): void {
-    this.#checkWhole(this.#failure)
-    this.#failure = undefined
-    this.#end()
+  /** Reads what is there; returns whether there was anything. */
+  #read (): boolean {
+    const chunk: Buffer | null = this.#body.destroyed ? null : this.#body.read()
+    if (chunk !== null) this.#readChunk(chunk)
+    else if (this.#bodyEnd === undefined) return false
+    else if (this.#bodyEnd.error != null) this.#endBy(this.#bodyEnd.error)
+    else this.#end()
+    return true
+  }
+
+  #readChunk (chunk: Buffer): void {
+    const { limits, reader } = this.#setup
+    limits.touchIdle()
+    const { frames, failure } = reader.read(chunk)
+    if (this.#held.length === 0) this.#held = frames
+    else this.#held.push(...frames)
+    this.#failure = failure
+    if (failure === undefined && reader.done) this.#end()
   }
 
   /** Once an answer is whole, how its connection ends, or that it does not, is of no interest. */
-  #checkWhole (error: unknown): void {
-    const { ended, unwanted } = this.#limits
-    if (this.#reader.finished && !unwanted && (ended || !isLlmError(error))) return
-    throw isLlmError(error) || ended ? error : retryable(new UpstreamTruncatedError({ cause: error }))
+  #endBy (error: unknown): void {
+    const { limits: { ended, unwanted }, reader } = this.#setup
+    this.#failure = undefined
+    if (!reader.finished || unwanted || (isLlmError(error) && !ended)) {
+      throw isLlmError(error) || ended ? error : retryable(new UpstreamTruncatedError({ cause: error }))
+    }
+    this.#end()
   }
 
   #end (): void {
-    this.#isOver = true
+    this.#isEnded = true
     try {
-      this.#held.push(...this.#reader.end())
+      this.#held.push(...this.#setup.reader.end())
     } catch (error) {
       this.#failure = error
     }
   }
 
-  get #isDue (): boolean {
-    if (this.#isOver && this.#failure === undefined) return true
-    if (this.#held.length === 0) return false
-    return this.#reader.answered || !mayHold(this.#held.length, charactersOf(this.#held))
-  }
-
-  #take (): Batch {
+  /** Hands on what is due; returns whether the consumer takes more at once. */
+  #handOn (): boolean {
+    if (!this.#isDue) return true
     const frames = this.#held
     this.#held = []
-    this.#limits.answered()
-    return { frames }
+    this.#setup.limits.answered()
+    const ready = this.#setup.take({ frames })
+    if (ready !== undefined) this.#waitFor(ready)
+    return ready === undefined
+  }
+
+  get #isDue (): boolean {
+    if (this.#held.length === 0) return false
+    if (this.#isEnded && this.#failure === undefined) return true
+    return this.#setup.reader.answered || !mayHold(this.#held.length, charactersOf(this.#held))
+  }
+
+  #waitFor (ready: Promise<void>): void {
+    const { limits } = this.#setup
+    this.#isWaiting = true
+    limits.pauseIdle()
+    ready.then(() => {
+      this.#isWaiting = false
+      limits.watchIdle()
+      this.#goOn()
+    }, (error) => this.#finish(error))
+  }
+
+  /** Lets go of the body, and leaves it as it is. */
+  #finish (error?: unknown): void {
+    this.#isOver = true
+    this.#unwatch()
+    this.#body.off('readable', this.#goOn)
+    this.#settle(error)
   }
 }
 

@@ -4,7 +4,9 @@ import { createGzip } from 'node:zlib'
 import t from 'tap'
 import { Agent } from 'undici'
 import { resolveUpstreamOptions } from '../../lib/options.ts'
+import type { Batch } from '../../lib/index.ts'
 import { attempt } from '../../lib/upstream/attempt.ts'
+import { PushedAnswer } from '../../lib/upstream/pushed-answer.ts'
 import { deferred, sleep, soon, turn, untilStill, watchProcess } from '../helper.ts'
 import {
   DONE, FINISH, HELLO, HI, RAW_HEAD, ROLE, SOON_MS, USAGE, ask, chunk, countTimers, createAdapter, createContext, failure,
@@ -771,7 +773,7 @@ t.test('attempt() asks once and takes secrets out of the answer', async (t) => {
   t.teardown(() => dispatcher.close())
   const { signal } = new AbortController()
 
-  const { text, error } = await read(attempt({
+  const { text, error } = await read(new PushedAnswer<Batch>((take) => attempt({
     url: new URL(`${upstream.baseUrl}/chat/completions`),
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ ...HI, stream: true }),
@@ -782,7 +784,7 @@ t.test('attempt() asks once and takes secrets out of the answer', async (t) => {
     redact: (text) => text.replaceAll('secret', '*'),
     isClean: (bytes) => !bytes.includes('secret'),
     signal
-  }))
+  }, take)))
 
   t.equal(error, undefined)
   t.equal(text, 'Your key is sk-*-key')

@@ -1,8 +1,10 @@
 import type { UpstreamAdapter } from '../../../types/adapter.ts'
+import type { Batch } from '../../../types/batch.ts'
 import type { UpstreamOptions } from '../../../types/options.ts'
 import { InvalidRequestError } from '../../errors.ts'
 import { resolveUpstreamOptions, type ResolvedUpstreamOptions } from '../../options.ts'
 import { ask, type Transport } from '../ask.ts'
+import { PushedAnswer } from '../pushed-answer.ts'
 import { requestHeaders } from '../request-headers.ts'
 import { attempt } from './attempt.ts'
 import { encodeFrame, socketUrl } from './encode-request.ts'
@@ -22,7 +24,8 @@ export function createWebSocketAdapter (options: UpstreamOptions): UpstreamAdapt
 export function webSocketAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter {
   const sockets = new Sockets()
   const transport = webSocketTransport(options, sockets)
-  const adapter: UpstreamAdapter = (request, context) => ask(request, context, options, transport)
+  const adapter: UpstreamAdapter = (request, context) =>
+    new PushedAnswer<Batch>((take) => ask({ request, context, options, transport }, take))
   adapter.close = async () => sockets.close()
   return adapter
 }
@@ -38,6 +41,6 @@ function webSocketTransport (options: ResolvedUpstreamOptions, sockets: Sockets)
       api_key: credentials === 'query' ? apiKey : ''
     }
     const request = { ...prepared, url: socketUrl(options.baseUrl, query), headers, frame: encodeFrame(body, frames), options, sockets }
-    return () => attempt(request)
+    return (take) => attempt(request, take)
   }
 }

@@ -1,4 +1,5 @@
 import { WebSocket, type RawData } from 'ws'
+import type { Take } from '../../../types/adapter.ts'
 import type { Batch, Frame } from '../../../types/batch.ts'
 import { UpstreamContentError, withDetails } from '../../errors.ts'
 import type { ResolvedUpstreamOptions } from '../../options.ts'
@@ -26,12 +27,12 @@ export interface SocketRequest extends Omit<PreparedRequest, 'body' | 'apiKey' |
 const CLOSE_WAIT_MS = 1_000
 
 /**
- * Asks the upstream once. Yields nothing before the answer begins (first text, reasoning, refusal, tool call or
+ * Asks the upstream once. Hands on nothing before the answer begins (first text, reasoning, refusal, tool call or
  * finish): until then a failure may be retried, and has an HTTP status. Then one batch per network chunk.
  *
  * The connection is closed on every way out: politely after a whole answer, else at once.
  */
-export async function * attempt (request: SocketRequest): AsyncGenerator<Batch, void, undefined> {
+export async function attempt (request: SocketRequest, take: Take<Batch>): Promise<void> {
   const { options: { connectTimeoutMs, maxFrameBytes }, redact } = request
   const limits = new AttemptLimits(request)
   const decoder = new FrameDecoder(request)
@@ -42,7 +43,7 @@ export async function * attempt (request: SocketRequest): AsyncGenerator<Batch, 
     const inbox = createInbox(socket, decoder, request, limits)
     await limits.guard(handshake(socket, { connectTimeoutMs, redact, limits }))
     socket.send(request.frame)
-    yield * decodeMessages(inbox, decoder, limits)
+    await decodeMessages(inbox, { decoder, limits, take })
   } catch (error) {
     throw limits.reasonFor(error, (error) => errorFromSocket(error, maxFrameBytes))
   } finally {
@@ -71,7 +72,14 @@ function binaryError (): Error {
   return withDetails(new UpstreamContentError('a binary frame'), { retryable: false })
 }
 
-async function * decodeMessages (inbox: Inbox, decoder: FrameDecoder, limits: AttemptLimits): AsyncGenerator<Batch> {
+/** What messages go through. */
+interface Decoding {
+  readonly decoder: FrameDecoder
+  readonly limits: AttemptLimits
+  readonly take: Take<Batch>
+}
+
+async function decodeMessages (inbox: Inbox, { decoder, limits, take }: Decoding): Promise<void> {
   let held: Frame[] = []
   let bytes = 0
   while (!decoder.done) {
@@ -84,7 +92,7 @@ async function * decodeMessages (inbox: Inbox, decoder: FrameDecoder, limits: At
       bytes = 0
       limits.answered()
       limits.pauseIdle()
-      yield batch
+      await take(batch)
       limits.watchIdle()
     }
     if (failure !== undefined) throw failure

@@ -1,0 +1,158 @@
+import type { PushedItems, Take } from '../../types/adapter.ts'
+
+/** Makes an answer: hands each item to `take`, and waits where that says so. */
+export type Produce<Item> = (take: Take<Item>) => Promise<void>
+
+/** Who waits for the next item. */
+interface Waiting<Item> {
+  readonly resolve: (result: IteratorResult<Item, undefined>) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** A producer that waits for its consumer. */
+interface Held {
+  readonly resume: () => void
+  readonly refuse: (error: Error) => void
+}
+
+const over: IteratorReturnResult<undefined> = { done: true, value: undefined }
+
+/** What a producer fails with whose consumer takes no more. */
+class ConsumerLeft extends Error {
+  constructor () {
+    super('the consumer takes no more')
+  }
+}
+
+/**
+ * An answer that is produced by pushing. Its consumer takes it item by item, as any async iterable, or from some item
+ * on by {@link each}, which makes no promise an item: at the pace of an LLM these cost as much as the token's own work.
+ *
+ * States: idle -> (first `next()` or `each()`) producing <-> held, while the consumer has not asked for more -> over.
+ */
+export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined>, PushedItems<Item> {
+  readonly #produce: Produce<Item>
+  #producing: Promise<void> | undefined
+  #isOver = false
+  #hasLeft = false
+  #take: Take<Item> = (item) => this.#deliver(item)
+  #waiting: Waiting<Item> | undefined
+  /** What `next()` returned last. */
+  #asked: Promise<IteratorResult<Item, undefined>> | undefined
+  #held: Held | undefined
+  /** What ended the answer, until somebody was told. */
+  #failure: { readonly error: unknown } | undefined
+
+  /** @param produce Called once, with the first item that is asked for. */
+  constructor (produce: Produce<Item>) {
+    this.#produce = produce
+  }
+
+  [Symbol.asyncIterator] (): this {
+    return this
+  }
+
+  /** @throws What the producer failed with, once. */
+  next (): Promise<IteratorResult<Item, undefined>> {
+    if (this.#waiting !== undefined) return (this.#asked as Promise<unknown>).then(() => this.next(), () => this.next())
+    this.#asked = new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject }
+      if (this.#isOver) this.#settle()
+      else this.#goOn()
+    })
+    return this.#asked
+  }
+
+  /** Ends the answer: at once while the producer waits for its consumer, else with what it has next. */
+  async return (): Promise<IteratorResult<Item, undefined>> {
+    this.#hasLeft = true
+    if (this.#producing === undefined) this.#isOver = true
+    this.#held?.refuse(new ConsumerLeft())
+    await this.#producing
+    return over
+  }
+
+  async each (take: Take<Item>): Promise<void> {
+    this.#take = (item) => this.#hand(item, take)
+    if (!this.#isOver) this.#goOn()
+    await this.#producing
+    const failure = this.#takeFailure()
+    if (failure !== undefined) throw failure.error
+    if (this.#hasLeft) throw new ConsumerLeft()
+  }
+
+  #goOn (): void {
+    this.#held?.resume()
+    this.#producing ??= this.#produce((item) => this.#offer(item)).then(() => this.#end(), (error) => this.#end({ error }))
+  }
+
+  #offer (item: Item): Promise<void> | undefined {
+    if (this.#hasLeft) throw new ConsumerLeft()
+    return this.#take(item)
+  }
+
+  #deliver (item: Item): Promise<void> {
+    this.#waiting?.resolve({ done: false, value: item })
+    this.#waiting = undefined
+    return this.#hold()
+  }
+
+  /** What the consumer throws is no failure of the producer, which would take it for one of its upstream. */
+  #hand (item: Item, take: Take<Item>): Promise<void> | undefined {
+    try {
+      const ready = take(item)
+      if (ready === undefined) return undefined
+      ready.then(() => this.#held?.resume(), (error) => this.#refuse(error))
+      return this.#hold()
+    } catch (error) {
+      this.#failure = { error }
+      throw new ConsumerLeft()
+    }
+  }
+
+  #refuse (error: unknown): void {
+    this.#failure = { error }
+    this.#held?.refuse(new ConsumerLeft())
+  }
+
+  #hold (): Promise<void> {
+    return new Promise<void>((resolve, reject) => {
+      const release = (settle: () => void): void => {
+        this.#held = undefined
+        settle()
+      }
+      this.#held = { resume: () => release(resolve), refuse: (error) => release(() => reject(error)) }
+    })
+  }
+
+  #end (failure?: { readonly error: unknown }): void {
+    this.#isOver = true
+    if (!this.#hasLeft) this.#failure ??= failure
+    this.#settle()
+  }
+
+  /** Tells who waits that it is over. */
+  #settle (): void {
+    const waiting = this.#waiting
+    if (waiting === undefined) return
+    this.#waiting = undefined
+    const failure = this.#takeFailure()
+    if (failure === undefined) waiting.resolve(over)
+    else waiting.reject(failure.error)
+  }
+
+  #takeFailure (): { readonly error: unknown } | undefined {
+    const failure = this.#failure
+    this.#failure = undefined
+    return failure
+  }
+}
+
+/**
+ * Hands on all items of a source, as it can best give them.
+ * @throws What the source throws, and what `take` does.
+ */
+export async function eachItem<Item> (source: AsyncIterable<Item>, take: Take<Item>): Promise<void> {
+  if ('each' in source) return (source as AsyncIterable<Item> & PushedItems<Item>).each(take)
+  for await (const item of source) await take(item)
+}
