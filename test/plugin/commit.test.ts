@@ -226,18 +226,16 @@ t.test('heartbeatMs keeps an idle connection awake, and is silent between events
 for (const source of ['endless', 'idle']) {
   t.test(`a client that does not read gets no heartbeats while its source is ${source}`, async (t) => {
     const { app, listen } = await createApp(t, { heartbeatMs: 5, maxEventBytes: 0 })
-    const piped = deferred<Readable>()
-    app.get('/', (_request, reply) => {
-      reply.raw.once('pipe', (readable: Readable) => piped.resolve(readable))
-      return reply.sseStream(async function * ({ signal }) {
-        yield 'x'.repeat(16 * 1024 * 1024)
-        if (source === 'endless') yield * endless()
-        yield await untilAborted(signal)
-      })
-    })
+    const sent = deferred<Readable>()
+    app.addHook('onSend', async (_request, _reply, payload) => sent.resolve(payload as Readable))
+    app.get('/', (_request, reply) => reply.sseStream(async function * ({ signal }) {
+      yield 'x'.repeat(16 * 1024 * 1024)
+      if (source === 'endless') yield * endless()
+      yield await untilAborted(signal)
+    }))
     const client = openSocket({ port: await listen() })
     t.teardown(client.destroy)
-    const readable = await piped.promise
+    const readable = await sent.promise
     const pushed = t.capture(readable, 'push', readable.push.bind(readable))
     await client.answered
 
