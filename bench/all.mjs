@@ -1,4 +1,4 @@
-// Everything that docs/plots/figures.json is made of, one after the other, then the plots and tables: some 25 minutes.
+// Everything that docs/plots/figures.json is made of, one after the other, then the plots and tables: about half an hour.
 //
 //   node all.mjs [--short] [--only 'idle connections,paced']
 //

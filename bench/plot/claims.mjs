@@ -69,7 +69,7 @@ export const claims = [
   },
   {
     title: 'Many streams on one connection',
-    claimed: 'HTTP/2: no; an advantage of WebSocket',
+    claimed: 'HTTP/2 multiplexing: WebSocket is better',
     sse: (figures) => `yes, HTTP/2: ${fixed(http2Of(figures, 'openai-http2')?.cpu, 2)} us/event, ${fixed(http2Of(figures, 'openai')?.cpu, 2)} over HTTP/1.1`,
     ws: () => 'yes, by chat ids of `llm-chat.v1`; not over HTTP/2, for `ws` has no RFC 8441',
     follows: 'The claim is the wrong way round. Over HTTP/1.1 a browser opens six connections to a host, so give it HTTP/2, or one WebSocket.'

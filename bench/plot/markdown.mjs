@@ -29,3 +29,11 @@ export function thousands (value) {
 export function percent (share) {
   return typeof share === 'number' ? `${Math.round(share * 100)} %` : '-'
 }
+
+/**
+ * @param {number} rounds
+ * @returns {string}
+ */
+export function roundsOf (rounds) {
+  return rounds === 1 ? '1 round' : `medians of ${rounds} rounds`
+}

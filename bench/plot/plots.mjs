@@ -1,4 +1,5 @@
 import { barChart } from './bar-chart.mjs'
+import { roundsOf } from './markdown.mjs'
 
 /** @typedef {import('./figures.mjs').Figures} Figures */
 /** @typedef {import('./figures.mjs').TimedRow} TimedRow */
@@ -24,7 +25,7 @@ function cpu ({ fast, others, ...about }) {
     digits: 2,
     series: all,
     bars: barsOf(rows, (row) => row.cpu).sort((a, b) => a.value - b.value),
-    caption: captionOf(about, `${fast.rounds} rounds, others ${others.rounds}`)
+    caption: captionOf(about, `${roundsOf(fast.rounds)}; others ${roundsOf(others.rounds)}`)
   })
 }
 
@@ -40,7 +41,7 @@ function latency (figures) {
     digits: 2,
     series: both,
     bars: rows.flatMap(latencyBars),
-    caption: captionOf(figures, `${figures.latency.rounds}, ${paced.rounds} and ${pacedMany.rounds} rounds`)
+    caption: captionOf(figures, `${roundsOf(paced.rounds)}; 1,000 streams ${roundsOf(pacedMany.rounds)}`)
   })
 }
 
@@ -68,7 +69,7 @@ function memory ({ idle, ...about }) {
     series: { sse: 'ours, SSE', ws: 'ours, WebSocket', other: 'without us' },
     bars: groups.flatMap(({ group, rows }) => rows.map(({ title, transport, beside, rss }) =>
       ({ group, label: short(title), series: beside === null ? 'other' : transport, value: rss ?? 0 }))),
-    caption: captionOf(about, `${idle.rounds} ${idle.rounds === 1 ? 'round' : 'rounds'}`)
+    caption: captionOf(about, roundsOf(idle.rounds))
   })
 }
 
@@ -82,7 +83,7 @@ function throughput ({ fast, ...about }) {
     digits: 0,
     series: both,
     bars: barsOf(rows, ({ events }) => events === null ? null : events / 1_000, ({ streams }) => `${streams} streams`),
-    caption: captionOf(about, `${fast.rounds} rounds`)
+    caption: captionOf(about, roundsOf(fast.rounds))
   })
 }
 
@@ -129,5 +130,5 @@ function short (title) {
  * @param {string} rounds
  */
 function captionOf ({ date, machine }, rounds) {
-  return `${date}. ${machine}. Medians of ${rounds}.`
+  return `${date}. ${machine}; ${rounds}`
 }

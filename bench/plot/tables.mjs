@@ -1,6 +1,6 @@
 import { bounds, pacedBounds } from '../lib/ratios.mjs'
 import { claims, fastOf, idleOf, wholeOf } from './claims.mjs'
-import { fixed, percent, table, thousands } from './markdown.mjs'
+import { fixed, percent, roundsOf, table, thousands } from './markdown.mjs'
 
 /** @typedef {import('./figures.mjs').Figures} Figures */
 /** @typedef {import('./figures.mjs').TimedRow} TimedRow */
@@ -14,10 +14,10 @@ export const tables = {
   bounds: (figures) => table(['CPU of an event', 'Beside', 'Must be', '10 streams', '100 streams', 'Paced'], boundRows(figures)),
   fast: ({ fast }) => about(fast) + timedTable(fast.rows),
   others: ({ others }) => about(others) + timedTable(others.rows),
-  paced: ({ paced, pacedMany }) => `${about(paced, `; ${pacedMany.rounds} for 1,000 streams`)}${pacedTable([...paced.rows, ...pacedMany.rows])}`,
+  paced: ({ paced, pacedMany }) => `${about(paced, `; of 1,000 streams ${roundsOf(pacedMany.rounds)}`)}${pacedTable([...paced.rows, ...pacedMany.rows])}`,
   idle: ({ idle }) => table(['Connection', 'How many', 'Resident KiB', 'Heap KiB', 'Resident over the one without us', 'Heap over it'], idle.rows.map((row) => idleRow(row, idle.rows))),
-  abort: ({ abort }) => `${abort.clients} clients leave at once, ${abort.rounds} rounds; ms from then to the close of the upstream's socket.\n\n${table(['Client leaves', 'SSE p50', 'SSE p99', 'WebSocket p50', 'WebSocket p99'], abortRows(abort))}`,
-  latency: ({ latency }) => `${latency.streams} streams at 50 tokens/s; medians of ${latency.rounds} rounds.\n\n${table(['Server', 'CPU us/event', 'Added mean ms', 'p50 ms', 'p99 ms', 'Bytes around a token\'s text'], latency.rows.map(latencyRow))}`,
+  abort: ({ abort }) => `${abort.clients} clients leave at once, ${abort.rounds === 1 ? 'once' : `${abort.rounds} times`}; ms from then to the close of the upstream's socket.\n\n${table(['Client leaves', 'SSE p50', 'SSE p99', 'WebSocket p50', 'WebSocket p99'], abortRows(abort))}`,
+  latency: ({ latency }) => `${latency.streams} streams at 50 tokens/s, ${roundsOf(latency.rounds)}.\n\n${table(['Server', 'CPU us/event', 'Added mean ms', 'p50 ms', 'p99 ms', 'Bytes around a token\'s text'], latency.rows.map(latencyRow))}`,
   reconnect: ({ reconnect }) => `${reconnect.tries} tries each, in turns, one at a time.\n\n${table(['From the cut to', 'p50 ms', 'p99 ms'], reconnect.rows.map(({ title, p50, p99 }) => [title, fixed(p50, 2), fixed(p99, 2)]))}`,
   http2: ({ http2 }) => about(http2) + timedTable(http2.rows)
 }
@@ -69,7 +69,7 @@ function ratioIn (rows) {
  * @param {string} [more]
  */
 function about ({ rounds, windowMs }, more = '') {
-  return `Medians of ${rounds} ${rounds === 1 ? 'round' : 'rounds'} with windows of ${windowMs / 1_000} s${more}.\n\n`
+  return `Windows of ${windowMs / 1_000} s, ${roundsOf(rounds)}${more}.\n\n`
 }
 
 /** @param {TimedRow[]} rows */
@@ -80,8 +80,8 @@ function timedTable (rows) {
 
 /** @param {TimedRow[]} rows */
 function pacedTable (rows) {
-  return table(['Server', 'Streams', 'CPU us/event', 'Spread', 'Added mean ms', 'p50 ms', 'p99 ms', 'Peak RSS MiB'], rows.map(({ title, streams, cpu, spread, added, peakMiB }) =>
-    [title, String(streams), fixed(cpu, 1), percent(spread), fixed(added?.mean, 2), fixed(added?.p50, 2), fixed(added?.p99, 2), fixed(peakMiB, 0)]))
+  return table(['Server', 'Streams', 'CPU us/event', 'Spread', 'Events/s', 'Added mean ms', 'p50 ms', 'p99 ms', 'Peak RSS MiB'], rows.map(({ title, streams, cpu, spread, events, added, peakMiB }) =>
+    [title, String(streams), fixed(cpu, 1), percent(spread), thousands(events), fixed(added?.mean, 2), fixed(added?.p50, 2), fixed(added?.p99, 2), fixed(peakMiB, 0)]))
 }
 
 /**
