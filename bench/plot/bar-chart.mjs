@@ -16,11 +16,11 @@ import { element, escape, text } from './svg.mjs'
  * @property {number} digits after the point of a bar's figure
  * @property {Record<string, string>} series names by key; a key is one of `sse`, `ws`, `other`
  * @property {Bar[]} bars
- * @property {string} caption
+ * @property {string[]} caption its lines
  */
 
 const WIDTH = 700
-const LEFT = 250
+const LEFT = 268
 const RIGHT = 64
 const PLOT_WIDTH = WIDTH - LEFT - RIGHT
 const TOP = 76
@@ -28,7 +28,8 @@ const BAR_HEIGHT = 16
 const BAR_STEP = 23
 const GROUP_STEP = 26
 const LEGEND_STEP = 150
-const BELOW = 78
+const BELOW = 92
+const CAPTION_STEP = 16
 
 const style = [
   'text{font:13px system-ui,sans-serif;fill:#1f2328}',
@@ -54,8 +55,8 @@ export function barChart (chart) {
     ...legend(chart.series),
     ...grid(scale, bottom),
     ...places.flatMap((place) => drawBar(place, scale, chart.digits)),
-    text(LEFT + PLOT_WIDTH / 2, bottom + 38, chart.axis, { class: 'small', 'text-anchor': 'middle' }),
-    text(16, bottom + 62, chart.caption, { class: 'small' })
+    text(WIDTH - 16, bottom + 38, chart.axis, { class: 'small', 'text-anchor': 'end' }),
+    ...chart.caption.map((line, index) => text(16, bottom + 62 + index * CAPTION_STEP, line, { class: 'small' }))
   ]
   const frame = { xmlns: 'http://www.w3.org/2000/svg', viewBox: `0 0 ${WIDTH} ${bottom + BELOW}`, width: WIDTH, height: bottom + BELOW, role: 'img', 'aria-labelledby': 'title desc' }
   return `${element('svg', frame, `\n${parts.join('\n')}\n`)}\n`

@@ -20,7 +20,7 @@ function cpu ({ fast, others, ...about }) {
   return barChart({
     title: 'CPU time of the server for one event',
     description: 'Bars of how much CPU time each server takes for one token of a fast upstream, least first, on a logarithmic axis.',
-    axis: 'CPU microseconds an event, logarithmic; 10 streams, upstream as fast as the socket takes',
+    axis: 'CPU microseconds an event (logarithmic); 10 streams, fast upstream',
     isLogarithmic: true,
     digits: 2,
     series: all,
@@ -37,11 +37,11 @@ function latency (figures) {
   return barChart({
     title: 'Time that the server adds to a token',
     description: 'Bars of the added latency, p50 and p99, of SSE and of WebSocket at several numbers of streams, each with 50 tokens a second.',
-    axis: 'milliseconds from the upstream\'s write to the client\'s read, less what it takes without a server',
+    axis: 'milliseconds from upstream to client, less what it takes without a server',
     digits: 2,
     series: both,
     bars: rows.flatMap(latencyBars),
-    caption: captionOf(figures, `${roundsOf(paced.rounds)}; 1,000 streams ${roundsOf(pacedMany.rounds)}`)
+    caption: captionOf(figures, `${roundsOf(paced.rounds)}; 1,000 streams ${roundsOf(pacedMany.rounds)}; 50 tokens a second in each stream`)
   })
 }
 
@@ -79,7 +79,7 @@ function throughput ({ fast, ...about }) {
   return barChart({
     title: 'Events a second from one core',
     description: 'Bars of how many thousand events a second the server passes on over SSE and over WebSocket, by number of streams.',
-    axis: 'thousand events a second; upstream as fast as the socket takes',
+    axis: 'thousand events a second; fast upstream',
     digits: 0,
     series: both,
     bars: barsOf(rows, ({ events }) => events === null ? null : events / 1_000, ({ streams }) => `${streams} streams`),
@@ -130,5 +130,5 @@ function short (title) {
  * @param {string} rounds
  */
 function captionOf ({ date, machine }, rounds) {
-  return `${date}. ${machine}; ${rounds}`
+  return [`${date}: ${machine}`, rounds]
 }

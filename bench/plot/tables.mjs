@@ -5,9 +5,13 @@ import { fixed, percent, roundsOf, table, thousands } from './markdown.mjs'
 /** @typedef {import('./figures.mjs').Figures} Figures */
 /** @typedef {import('./figures.mjs').TimedRow} TimedRow */
 
+/** A run with less is there to try out what reads its results. */
+const LEAST_ROUNDS = 3
+const LEAST_WINDOW_MS = 2_000
+
 /** Each block of the documents by its name: pure, from figures to Markdown. @type {Record<string, (figures: Figures) => string>} */
 export const tables = {
-  conditions: ({ date, machine }) => `Measured on ${date}: ${machine}; the server alone on one core.`,
+  conditions,
   claims: (figures) => table(['', 'Claimed: SSE; WebSocket', 'SSE here', 'WebSocket here', 'What to choose by it'],
     claims.map(({ title, claimed, sse, ws, follows }) => [title, claimed, sse(figures), ws(figures), follows])),
   readme,
@@ -23,16 +27,22 @@ export const tables = {
 }
 
 /** @param {Figures} figures */
+function conditions ({ date, machine, fast }) {
+  const isTrial = fast.rounds < LEAST_ROUNDS || fast.windowMs < LEAST_WINDOW_MS
+  return `Measured on ${date}: ${machine}; the server alone on one core.${isTrial ? ' **A trial run: its figures mean nothing.**' : ''}`
+}
+
+/** @param {Figures} figures */
 function readme (figures) {
   const beside = (/** @type {string} */ server) => `${fixed(fastOf(figures, server)?.cpu, 2)} us`
-  return table(['', 'SSE', 'WebSocket'], [
+  return `${conditions(figures)}\n\n${table(['', 'SSE', 'WebSocket'], [
     ['CPU of an event, fast upstream', `${beside('openai')} (\`openai\`), ${beside('events')} (\`events\`)`, `${beside('ws')} (\`llm-chat.v1\`), ${beside('ws-openai')} (\`openai\`)`],
     ['The same without this plugin', `${beside('raw')} (\`reply.send()\` of the body, sees nothing), ${beside('fastify-sse')} (@fastify/sse)`, `${beside('ws-naive')} (\`ws\`, one \`send\` a token)`],
     ['Events a second from one core', thousands(fastOf(figures, 'openai')?.events), thousands(fastOf(figures, 'ws')?.events)],
     ['Added latency, p50 and p99, 500 streams at 50 tokens/s', addedOf(figures, 'openai'), addedOf(figures, 'ws')],
     ['Memory of an idle connection', `${fixed(idleOf(figures, 'sse')?.rss, 1)} KiB`, `${fixed(idleOf(figures, 'ws')?.rss, 1)} KiB`],
     ['10,000 connections with an upstream each', wholeOf(figures, 'chat'), wholeOf(figures, 'ws-chat')]
-  ])
+  ])}`
 }
 
 /**

@@ -17,7 +17,7 @@ const chart = {
   digits: 2,
   series: { sse: 'SSE', ws: 'WebSocket' },
   bars: [{ label: 'a & b', group: 'first', series: 'sse', value: 0.4 }, { label: 'none', group: 'second', series: 'ws', value: 0 }],
-  caption: 'today'
+  caption: ['today', 'here']
 }
 
 /** Fails on elements that are not closed in order, and on signs that must be escaped. */
@@ -91,6 +91,14 @@ t.test('a logarithmic axis has whole powers of ten', async (t) => {
   t.equal(at(0.1), 0)
   t.ok(Math.abs(at(1) - 1 / 3) < 1e-9)
   t.equal(at(100), 1)
+})
+
+t.test('figures of a trial run are told as such', async (t) => {
+  const told = ({ rounds, windowMs }: { rounds: number, windowMs: number }): string => tables.conditions({ ...figures, fast: { ...figures.fast, rounds, windowMs } })
+
+  t.match(told({ rounds: 1, windowMs: 2_500 }), 'A trial run')
+  t.match(told({ rounds: 5, windowMs: 500 }), 'A trial run')
+  t.notMatch(told({ rounds: 5, windowMs: 2_500 }), 'trial')
 })
 
 t.test('a block is filled, and what is around it stays', async (t) => {
