@@ -12,6 +12,8 @@ import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
+import { saveResults } from './lib/results.mjs'
+import { percentile } from './lib/statistics.mjs'
 
 const clients = Number(process.argv[2] ?? 50)
 const rounds = Number(process.argv[3] ?? 5)
@@ -99,9 +101,9 @@ async function measure (port, open, { model, reads, settleMs }) {
 }
 
 function row (title, figures) {
-  const sorted = figures.toSorted((a, b) => a - b)
-  const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))].toFixed(1).padStart(8)
-  console.log(`${title.padEnd(44)} ${at(0.5)} ${at(0.99)} ${at(1)}`)
+  const [p50, p99, worst] = [0.5, 0.99, 1].map((share) => percentile(figures, share))
+  console.log(title.padEnd(44), ...[p50, p99, worst].map((figure) => figure.toFixed(1).padStart(8)))
+  return { p50, p99, worst }
 }
 
 upstream.listen(0, '127.0.0.1')
@@ -114,13 +116,15 @@ const [line] = await once(server.stdout.setEncoding('utf8'), 'data')
 const port = Number(/:(\d+)/.exec(line)[1])
 
 console.log(`${clients} clients leave at once, ${rounds} rounds, ms`.padEnd(44), '     p50      p99    worst')
+const rows = []
 for (const [name, open] of Object.entries(transports)) {
   for (const phase of phases) {
     const figures = []
     for (let round = 0; round < rounds; round++) figures.push(...await measure(port, open, phase))
-    row(`${name}: ${phase.title}`, figures)
+    rows.push({ transport: name, phase: phase.title, ...row(`${name}: ${phase.title}`, figures) })
   }
 }
+console.log(`written: ${saveResults('abort', { clients, rounds, rows })}`)
 server.kill()
 upstream.closeAllConnections()
 upstream.close()

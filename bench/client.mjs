@@ -4,9 +4,8 @@
 //
 // Prints `window-start`, `window-end`, then one line of JSON (client/meter.mjs says what it holds).
 import { setTimeout as sleep } from 'node:timers/promises'
+import { connectionMaker } from './client/connection-maker.mjs'
 import { Meter } from './client/meter.mjs'
-import { SseConnection } from './client/sse-connection.mjs'
-import { WsConnection } from './client/ws-connection.mjs'
 
 const LONGEST_ANSWER_MS = 15_000
 const LONGEST_WARMUP_MS = 15_000
@@ -15,8 +14,8 @@ const POLL_MS = 20
 /** @type {import('./client/connection.mjs').Load} */
 const load = JSON.parse(process.argv[2])
 const meter = new Meter(load.tokens)
-const Protocol = load.transport === 'ws' ? WsConnection : SseConnection
-const connections = Array.from({ length: load.streams }, () => new Protocol(load, meter))
+const makeConnection = connectionMaker(load, meter)
+const connections = Array.from({ length: load.streams }, makeConnection)
 
 await ramp()
 await sleep(load.warmMs)
@@ -31,6 +30,8 @@ console.log('window-end')
 await until(() => meter.answers > 0, LONGEST_ANSWER_MS)
 console.log(JSON.stringify(meter.result()))
 for (const connection of connections) connection.stop()
+// A session of HTTP/2 has no end of its own.
+process.exit()
 
 /** Opens the connections evenly over the time. */
 async function ramp () {

@@ -1,16 +1,18 @@
 // What connections cost that are open and silent, in memory of the server: ours beside plain Fastify.
 //
 //   node idle.mjs [--connections 10000] [--rounds 3] [--kinds sse-plain,sse]
-import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { kinds } from './idle/kinds.mjs'
 import { measureIdle } from './idle/measure.mjs'
+import { openFilesLimit, raiseOpenFiles } from './idle/open-files.mjs'
 import { describeMachine, saveResults } from './lib/results.mjs'
 import { median } from './lib/statistics.mjs'
 import { table } from './lib/table.mjs'
 
 /** Descriptors that a process has beside its connections. */
 const OWN_DESCRIPTORS = 100
+/** Enough for 10,000 connections that have an upstream each. */
+const WANTED_DESCRIPTORS = 65_536
 
 const { values } = parseArgs({
   options: {
@@ -19,6 +21,7 @@ const { values } = parseArgs({
     kinds: { type: 'string', default: kinds.map(({ name }) => name).join(',') }
   }
 })
+raiseOpenFiles(WANTED_DESCRIPTORS)
 const rounds = Number(values.rounds)
 const wanted = kinds.filter(({ name }) => values.kinds.split(',').includes(name))
 const cells = values.connections.split(',').flatMap((count) => wanted.map((kind) => toCell(kind, Number(count))))
@@ -52,11 +55,6 @@ function toCell (kind, asked) {
   const most = Math.floor((openFilesLimit() - OWN_DESCRIPTORS) / (kind.hasUpstream ? 2 : 1))
   if (asked > most) console.log(`${kind.name}: ${most} connections instead of ${asked}; raise \`ulimit -n\``)
   return { kind, connections: Math.min(asked, most), all: /** @type {import('./idle/measure.mjs').Memory[]} */ ([]) }
-}
-
-/** Of this process and those that it starts: Node raises the soft limit to the hard one. */
-function openFilesLimit () {
-  return Number(/^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1])
 }
 
 /**

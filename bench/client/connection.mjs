@@ -5,7 +5,7 @@ import { StampReader } from '../lib/stamp.mjs'
 /**
  * What the client is told.
  * @typedef {object} Load
- * @property {'sse' | 'ws'} transport
+ * @property {'sse' | 'h2' | 'ws'} transport
  * @property {number} port
  * @property {string} path
  * @property {string[]} headers
@@ -49,7 +49,7 @@ export class Connection {
 
   open () {
     /** @type {import('node:net').OnReadOpts} */
-    const onread = { buffer: shared, callback: (count) => this.#read(shared.subarray(0, count)) }
+    const onread = { buffer: shared, callback: (count) => this.received(shared.subarray(0, count)) }
     this.socket = connect({ port: this.load.port, host: '127.0.0.1', noDelay: true, onread })
     this.socket.once('connect', () => this.onConnect())
     this.socket.on('error', (error) => this.fail(error.message))
@@ -101,8 +101,8 @@ export class Connection {
     setTimeout(() => { if (!this.#isStopped) this.open() }, RETRY_MS)
   }
 
-  /** @param {Buffer} bytes */
-  #read (bytes) {
+  /** @param {Buffer} bytes that were read */
+  received (bytes) {
     this.#meter.countBytes(bytes.length)
     this.#answerBytes += bytes.length
     if (this.load.isStamped) this.#readStamps(bytes)

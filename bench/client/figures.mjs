@@ -17,6 +17,14 @@ export class Figures {
     return this.#length
   }
 
+  /** @returns {number | null} `null` of nothing */
+  mean () {
+    if (this.#length === 0) return null
+    let sum = 0
+    for (let index = 0; index < this.#length; index++) sum += this.#values[index]
+    return sum / this.#length
+  }
+
   /**
    * @param {number[]} shares from 0 to 1
    * @returns {Array<number | null>} the figure below which each share lies, `null` where there is none

@@ -77,7 +77,8 @@ export class Meter {
       tokens: this.#stamped > 0 ? this.#stamped : this.#tokens(),
       answers: this.#answers,
       bytesAnAnswer: this.#meanBytes(),
-      latency: { p50, p99, p999 },
+      bytesPerToken: this.#answers === 0 ? null : this.#meanBytes() / this.#tokensAnAnswer,
+      latency: { mean: this.#latencies.mean(), p50, p99, p999 },
       firstToken: { p50: firstTokenP50, p99: firstTokenP99 },
       errors: this.#errors,
       messages: [...this.#messages]

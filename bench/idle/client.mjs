@@ -1,18 +1,18 @@
 // Opens connections and keeps them. Reads commands on stdin, one a line: `open 1000`, `close`; answers each with `done`.
 //
-//   node idle/client.mjs '<port, transport, path, headers, body as JSON>'
+//   node idle/client.mjs '<a Target as JSON, see lib/open-connection.mjs>'
 import { once } from 'node:events'
-import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
-import { pong, textFrame, upgradeRequest } from '../lib/ws-frame.mjs'
+import { openConnection } from '../lib/open-connection.mjs'
+import { pong } from '../lib/ws-frame.mjs'
 
 /** An address has no more ports than the system gives out for it; there are many loopback addresses. */
 const PORTS_AN_ADDRESS = 20_000
 /** Connections under way at once. */
 const BATCH = 200
 
+/** @type {import('../lib/open-connection.mjs').Target} */
 const target = JSON.parse(process.argv[2])
-const body = target.body === undefined ? undefined : JSON.stringify(target.body)
 /** @type {import('node:net').Socket[]} */
 let sockets = []
 
@@ -32,40 +32,11 @@ async function openMany (count) {
 }
 
 async function open () {
-  const localAddress = `127.0.0.${2 + Math.floor(sockets.length / PORTS_AN_ADDRESS)}`
-  const socket = connect({ host: '127.0.0.1', port: target.port, localAddress })
+  const socket = await openConnection(target, `127.0.0.${2 + Math.floor(sockets.length / PORTS_AN_ADDRESS)}`)
   sockets.push(socket)
-  await once(socket, 'connect')
-  await (target.transport === 'ws' ? openWebSocket(socket) : openStream(socket))
-  socket.once('close', () => { if (sockets.includes(socket)) throw new Error('the server closed a connection') })
-}
-
-/** @param {import('node:net').Socket} socket */
-async function openStream (socket) {
-  const lines = [`POST ${target.path} HTTP/1.1`, 'host: x', 'content-type: application/json', 'accept: text/event-stream', ...target.headers, `content-length: ${Buffer.byteLength(body ?? '')}`]
-  socket.write(`${lines.join('\r\n')}\r\n\r\n${body}`)
-  await heard(socket, 'data: ')
-}
-
-/** @param {import('node:net').Socket} socket */
-async function openWebSocket (socket) {
-  socket.write(upgradeRequest(target))
-  await heard(socket, '\r\n\r\n')
   // Whatever comes later may be a ping.
-  socket.on('data', () => socket.write(pong))
-  if (body === undefined) return
-  socket.write(textFrame(body))
-  await heard(socket, 'Streams')
-}
-
-/**
- * @param {import('node:net').Socket} socket
- * @param {string} text
- */
-async function heard (socket, text) {
-  let received = ''
-  while (!received.includes(text)) received += (await once(socket, 'data'))[0].toString('latin1')
-  socket.resume()
+  if (target.transport === 'ws') socket.on('data', () => socket.write(pong))
+  socket.once('close', () => { if (sockets.includes(socket)) throw new Error('the server closed a connection') })
 }
 
 async function closeAll () {

@@ -10,6 +10,7 @@ import { fileURLToPath } from 'node:url'
  * @property {string} path
  * @property {string[]} headers
  * @property {object} [body] of the request; without one, a WebSocket stays silent
+ * @property {string} until text by which a connection is open
  * @property {boolean} hasUpstream whether each connection holds one to the upstream
  * @property {'idle-plain' | 'idle-ours'} file of the server
  */
@@ -17,8 +18,8 @@ import { fileURLToPath } from 'node:url'
 const messages = [{ role: 'user', content: 'Hello' }]
 const completions = { model: 'silent', stream: true, messages }
 const native = ['sec-websocket-protocol: llm-chat.v1']
-const sse = { transport: /** @type {const} */ ('sse'), headers: [], hasUpstream: false }
-const ws = { transport: /** @type {const} */ ('ws'), path: '/ws/chat', headers: [], hasUpstream: false }
+const sse = { transport: /** @type {const} */ ('sse'), headers: [], until: 'data: ', hasUpstream: false }
+const ws = { transport: /** @type {const} */ ('ws'), path: '/ws/chat', headers: [], until: 'HTTP/1.1 101', hasUpstream: false }
 
 /** @type {Kind[]} */
 export const kinds = [
@@ -29,12 +30,12 @@ export const kinds = [
   { ...ws, name: 'ws-bare', title: 'WebSocket, `llm.socket()`, no subprotocol', beside: 'ws-plain', file: 'idle-ours' },
   { ...sse, name: 'chat-raw', title: 'SSE with open upstream, raw pipe', path: '/chat', body: completions, hasUpstream: true, file: 'idle-plain' },
   { ...sse, name: 'chat', title: 'SSE with open upstream, ours', beside: 'chat-raw', path: '/chat', body: completions, hasUpstream: true, file: 'idle-ours' },
-  { ...ws, name: 'ws-chat-raw', title: 'WebSocket with open upstream, naive relay', body: completions, hasUpstream: true, file: 'idle-plain' },
-  { ...ws, name: 'ws-chat', title: 'WebSocket with open upstream, ours', beside: 'ws-chat-raw', headers: native, body: { type: 'chat', id: 'c1', model: 'silent', messages }, hasUpstream: true, file: 'idle-ours' }
+  { ...ws, name: 'ws-chat-raw', title: 'WebSocket with open upstream, naive relay', body: completions, until: 'Streams', hasUpstream: true, file: 'idle-plain' },
+  { ...ws, name: 'ws-chat', title: 'WebSocket with open upstream, ours', beside: 'ws-chat-raw', headers: native, body: { type: 'chat', id: 'c1', model: 'silent', messages }, until: 'Streams', hasUpstream: true, file: 'idle-ours' }
 ]
 
 /**
- * @param {Kind} kind
+ * @param {Pick<Kind, 'file'>} kind
  * @returns {string[]} the command that serves it
  */
 export function commandOf ({ file }) {

@@ -20,7 +20,8 @@ import { busySeconds, cpuSeconds, residentBytes } from './usage.mjs'
  * @typedef {object} Figures
  * @property {number | null} cpuPerEvent of the server
  * @property {number} eventsPerSecond
- * @property {{ p50: number | null, p99: number | null, p999: number | null }} latency of a token from the upstream's write, paced only
+ * @property {{ mean: number | null, p50: number | null, p99: number | null, p999: number | null }} latency of a token from the upstream's write, paced only
+ * @property {number | null} bytesPerEvent that the client read, all that is around tokens included
  * @property {{ p50: number | null, p99: number | null }} firstToken
  * @property {number | null} peakBytes resident
  * @property {number | null} otherLoad share of the server's core that others had
@@ -115,13 +116,14 @@ function sample (pid) {
  * @param {ReturnType<import('../client/meter.mjs').Meter['result']>} counted
  * @returns {Figures}
  */
-function figures (before, after, { tokens, latency, firstToken, errors, messages }) {
+function figures (before, after, { tokens, latency, bytesPerToken, firstToken, errors, messages }) {
   const seconds = after.at - before.at
   const cpu = after.cpu - before.cpu
   return {
     cpuPerEvent: after.memory !== undefined && tokens > 0 ? cpu / tokens * 1e6 : null,
     eventsPerSecond: tokens / seconds,
     latency,
+    bytesPerEvent: bytesPerToken,
     firstToken,
     peakBytes: after.memory?.peak ?? null,
     otherLoad: after.memory !== undefined ? Math.max(0, (after.busy - before.busy - cpu) / seconds) : null,

@@ -1,7 +1,7 @@
 /** @typedef {import('./rounds.mjs').Row} Row */
 
 /** How much CPU an event may cost, as a share of what another server of the same run takes for it. */
-const bounds = [
+export const bounds = [
   { name: 'openai', beside: 'raw', most: 0.7 },
   { name: 'events', beside: 'raw', most: 1.5 },
   { name: 'events', beside: 'fastify-sse', most: 0.4 },
@@ -9,7 +9,7 @@ const bounds = [
   { name: 'ws-completion', beside: 'ws-naive', most: 0.25 },
   { name: 'ws-openai', beside: 'ws-naive', most: 0.18 }
 ]
-const pacedBounds = [
+export const pacedBounds = [
   { name: 'openai', beside: 'raw', most: 1.1 },
   { name: 'events', beside: 'raw', most: 1.1 }
 ]

@@ -13,7 +13,7 @@ const first = [
   { title: 'events/s', cell: ({ eventsPerSecond }) => eventsPerSecond?.toFixed(0) }
 ]
 /** @type {import('./table.mjs').Column[]} */
-const latencies = ['p50', 'p99', 'p999'].map((name) => ({ title: `added ${name.replace('p999', 'p99.9')} ms`, cell: ({ added }) => ms(added[name]) }))
+const latencies = ['mean', 'p50', 'p99', 'p999'].map((name) => ({ title: `added ${name.replace('p999', 'p99.9')} ms`, cell: ({ added }) => ms(added[name]) }))
 /** @type {import('./table.mjs').Column[]} */
 const last = [
   { title: 'first token p50 ms', cell: ({ firstToken }) => ms(firstToken.p50) },
@@ -39,11 +39,11 @@ export function report (rows, mode, notes) {
  * @param {Row} row
  * @param {Row[]} rows
  */
-function addedLatency ({ latency, streams }, rows) {
+export function addedLatency ({ latency, streams }, rows) {
   const direct = rows.find((row) => row.server.command === undefined && row.streams === streams)?.latency
-  /** @param {'p50' | 'p99' | 'p999'} name */
+  /** @param {'mean' | 'p50' | 'p99' | 'p999'} name */
   const added = (name) => latency[name] === null ? null : latency[name] - (direct?.[name] ?? 0)
-  return { p50: added('p50'), p99: added('p99'), p999: added('p999') }
+  return { mean: added('mean'), p50: added('p50'), p99: added('p99'), p999: added('p999') }
 }
 
 /**

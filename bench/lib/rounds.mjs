@@ -14,6 +14,7 @@ import { median, spread } from './statistics.mjs'
  * @property {number | null} cpuSpread from the lowest to the highest, as a share of the median
  * @property {number | null} eventsPerSecond
  * @property {Figures['latency']} latency
+ * @property {number | null} bytesPerEvent
  * @property {Figures['firstToken']} firstToken
  * @property {number | null} peakBytes
  * @property {number | null} otherLoad
@@ -59,8 +60,8 @@ async function measureSafely (server, plan) {
  * @returns {Figures}
  */
 function failed (message) {
-  const none = { p50: null, p99: null, p999: null }
-  return { cpuPerEvent: null, eventsPerSecond: 0, latency: none, firstToken: none, peakBytes: null, otherLoad: null, errors: 1, messages: [message] }
+  const none = { mean: null, p50: null, p99: null, p999: null }
+  return { cpuPerEvent: null, eventsPerSecond: 0, latency: none, bytesPerEvent: null, firstToken: none, peakBytes: null, otherLoad: null, errors: 1, messages: [message] }
 }
 
 /** @param {Figures} figures */
@@ -84,7 +85,8 @@ function toRow (server, { streams }, all) {
     cpuPerEvent: middle((one) => one.cpuPerEvent),
     cpuSpread: spread(all.map((one) => one.cpuPerEvent)),
     eventsPerSecond: middle((one) => one.eventsPerSecond),
-    latency: { p50: middle((one) => one.latency.p50), p99: middle((one) => one.latency.p99), p999: middle((one) => one.latency.p999) },
+    latency: { mean: middle((one) => one.latency.mean), p50: middle((one) => one.latency.p50), p99: middle((one) => one.latency.p99), p999: middle((one) => one.latency.p999) },
+    bytesPerEvent: middle((one) => one.bytesPerEvent),
     firstToken: { p50: middle((one) => one.firstToken.p50), p99: middle((one) => one.firstToken.p99) },
     peakBytes: middle((one) => one.peakBytes),
     otherLoad: middle((one) => one.otherLoad),

@@ -18,3 +18,13 @@ export function spread (values) {
   const middle = median(numbers)
   return middle === null || middle === 0 ? null : (Math.max(...numbers) - Math.min(...numbers)) / middle
 }
+
+/**
+ * @param {number[]} values
+ * @param {number} share from 0 to 1
+ * @returns {number | null} the value below which this share lies, `null` of nothing
+ */
+export function percentile (values, share) {
+  const sorted = values.toSorted((a, b) => a - b)
+  return sorted.at(Math.min(sorted.length - 1, Math.floor(sorted.length * share))) ?? null
+}

@@ -14,7 +14,7 @@ import { nginxCommand } from './nginx.mjs'
  * @typedef {object} Server
  * @property {string} name
  * @property {string} title as tables show it
- * @property {'sse' | 'ws'} transport
+ * @property {'sse' | 'h2' | 'ws'} transport h2: SSE over HTTP/2
  * @property {string} path
  * @property {(model: string) => object} body of a request
  * @property {(event: any) => string | undefined} text of one event
@@ -76,6 +76,7 @@ function ws (name, title, more = {}) {
 
 const ours = { isOurs: true, command: node('ours.mjs') }
 const reference = { isOurs: true, command: node('reference.mjs') }
+const http2 = { transport: /** @type {const} */ ('h2'), isOurs: true, command: node('ours-http2.mjs') }
 const native = { body: bodies.native, text: texts.event, done: '"type":"end"' }
 
 /** @type {Server[]} */
@@ -92,6 +93,9 @@ export const servers = [
   sse('openai-sdk', '`openai` SDK relay'),
   sse('ai-sdk', 'Vercel AI SDK', { text: texts.uiMessage }),
   sse('portkey', 'Portkey gateway', { path: '/v1/chat/completions', headers: portkeyHeaders, env: { TRUSTED_CUSTOM_HOSTS: '127.0.0.1' }, whyNot: portkeyMissing }),
+  sse('openai-http2', 'ours, SSE `openai`, HTTP/2', { ...http2, path: '/openai' }),
+  sse('events-http2', 'ours, SSE `events`, HTTP/2', { ...http2, path: '/events', text: texts.event }),
+  sse('raw-http2', 'Fastify, `reply.send(undici body)`, HTTP/2', { transport: 'h2' }),
   sse('direct', 'no server: the upstream itself', { path: '/v1/chat/completions', command: undefined }),
   ws('ws', 'ours, WebSocket `llm-chat.v1`', { ...ours, ...native }),
   ws('ws-completion', 'ours, WebSocket `completion`', ours),

@@ -1,11 +1,13 @@
 // Reads whole answers with care, where the load client only counts.
 import { request } from 'node:http'
+import { connect } from 'node:http2'
 import { WebSocket } from 'ws'
 
 /** @typedef {import('../lib/processes.mjs').Running} Running */
 
 /** An answer that takes longer counts as cut. */
 const PATIENCE_MS = 20_000
+const readers = { sse: readEvents, h2: readHttp2Events, ws: readMessages }
 
 /**
  * @param {Running} running
@@ -14,8 +16,7 @@ const PATIENCE_MS = 20_000
  */
 export async function readText (running, model) {
   try {
-    const read = running.server.transport === 'ws' ? readMessages : readEvents
-    const events = await read(running, JSON.stringify(running.server.body(model)))
+    const events = await readers[running.server.transport](running, JSON.stringify(running.server.body(model)))
     return events.map((data) => textOf(data, running.server)).join('')
   } catch (error) {
     return `(${error instanceof Error ? error.message : error})`
@@ -56,6 +57,29 @@ async function readEvents ({ server, port, headers }, body) {
   if (response.statusCode !== 200) throw new Error(`status ${response.statusCode}`)
   let text = ''
   for await (const piece of response.setEncoding('utf8')) text += piece
+  return eventsOf(text)
+}
+
+/**
+ * @param {Running} running
+ * @param {string} body
+ * @returns {Promise<string[]>} the data of each event
+ */
+async function readHttp2Events ({ server, port }, body) {
+  const session = connect(`http://127.0.0.1:${port}`)
+  try {
+    const stream = session.request({ ':method': 'POST', ':path': server.path, 'content-type': 'application/json' }, { signal: AbortSignal.timeout(PATIENCE_MS) })
+    stream.setEncoding('utf8').end(body)
+    let text = ''
+    for await (const piece of stream) text += piece
+    return eventsOf(text)
+  } finally {
+    session.destroy()
+  }
+}
+
+/** @param {string} text of an event stream */
+function eventsOf (text) {
   return text.split('\n\n').map(dataOf).filter((data) => data !== '')
 }
 
