@@ -26,6 +26,11 @@ export class WholeBlocks {
     return this.#isPlain
   }
 
+  /** Whether what comes next begins a block: nothing is carried, and every piece was whole. */
+  get isEmpty (): boolean {
+    return this.#isPlain && this.#carried === 0
+  }
+
   /** Takes the next bytes, and returns the blocks that they complete. They may share its memory. */
   push (chunk: Buffer): Buffer {
     if (!this.#isPlain) return chunk

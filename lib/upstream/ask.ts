@@ -1,16 +1,16 @@
 import type { AdapterContext, Take } from '../../types/adapter.ts'
-import type { Batch, BinaryText } from '../../types/batch.ts'
+import type { Batch } from '../../types/batch.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { ModelNotFoundError, UpstreamTotalTimeoutError, isLlmError } from '../errors.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
 import { hidePrompts } from './hide-prompts.ts'
-import { LinkedAbort } from './linked-abort.ts'
+import { LinkedAbort, guard } from './linked-abort.ts'
 import { encodeRequest } from './openai/encode-request.ts'
-import { createIsClean, createRedact } from './redact.ts'
+import type { Redactor } from './redact.ts'
 import { retryDelayMs, waitBeforeRetry } from './retry.ts'
 
 /** What an upstream is asked, before a transport puts it in its own form. */
-export interface PreparedRequest {
+export interface PreparedRequest extends Redactor {
   /** Fields of a Chat Completions request. */
   readonly body: Readonly<Record<string, unknown>>
   /** `undefined` when nothing is to be sent as a key. */
@@ -19,10 +19,6 @@ export interface PreparedRequest {
   readonly model: string
   /** Choices that are asked for: the answer is whole when each has finished. */
   readonly choices: number
-  /** Takes our secrets out of whatever the upstream says. */
-  readonly redact: (text: string) => string
-  /** Whether `redact` would leave texts as they are. */
-  readonly isClean: (texts: BinaryText) => boolean
   /** Aborts when nobody wants the answer any more. */
   readonly signal: AbortSignal
 }
@@ -33,66 +29,80 @@ export interface PreparedRequest {
  */
 export type Transport = (request: PreparedRequest) => (take: Take<Batch>) => Promise<void>
 
-/** Who asks what, and where. */
+/** An upstream, however it is spoken to. */
+export interface Upstream {
+  readonly options: ResolvedUpstreamOptions
+  readonly transport: Transport
+  /** Keeps the secrets of a request with this key, and those of its own headers. */
+  readonly redactorOf: (apiKey: string | undefined) => Redactor
+}
+
+/** Who asks what. */
 export interface Question {
   readonly request: ChatRequest
   readonly context: AdapterContext
-  readonly options: ResolvedUpstreamOptions
-  readonly transport: Transport
 }
 
 /**
  * Asks an upstream, whatever transport it speaks: looks up the key, tries again before the first token, and bounds all
  * tries by `totalTimeoutMs`.
  */
-export async function ask (
-  { request, context, options, transport }: Question, take: Take<Batch>
-): Promise<void> {
-  checkModel(request.model, options.models)
+export async function ask (upstream: Upstream, { request, context }: Question, take: Take<Batch>): Promise<void> {
+  const { totalTimeoutMs, models } = upstream.options
+  checkModel(request.model, models)
+  if (totalTimeoutMs === 0) return askPrepared(upstream, { request, context }, take)
   const total = new LinkedAbort(context.signal)
-  const timer = total.abortAfter(options.totalTimeoutMs, () => new UpstreamTotalTimeoutError())
+  const timer = total.abortAfter(totalTimeoutMs, () => new UpstreamTotalTimeoutError())
   try {
-    const asked = { ...context, signal: total.signal }
-    // A host's function may hang, whatever it does with the signal.
-    const mapped = await total.guard(mapRequest(request, options))
-    const apiKey = await total.guard(readKey(mapped, asked, options))
-    await askUntilAnswered(transport(prepare(mapped, apiKey, asked, options)), { request: mapped, context: asked, options }, take)
+    await askPrepared(upstream, { request, context: { ...context, signal: total.signal } }, take)
   } finally {
     clearTimeout(timer)
     total.release()
   }
 }
 
-async function askUntilAnswered (askOnce: ReturnType<Transport>, question: Omit<Question, 'transport'>, take: Take<Batch>): Promise<void> {
-  for (let tries = 1; ; tries++) {
-    let answered = false
-    try {
-      return await askOnce((batch) => {
-        answered = true
-        return take(batch)
-      })
-    } catch (error) {
-      await recover(error, { ...question, tries, answered })
-    }
-  }
+async function askPrepared (upstream: Upstream, { request, context }: Question, take: Take<Batch>): Promise<void> {
+  const { options: { mapRequest, apiKey: ownKey }, transport } = upstream
+  const { signal } = context
+  // A host's function may hang, whatever it does with the signal.
+  const mapped = mapRequest === undefined ? request : await guard(signal, async () => mapRequest(structuredClone(request)))
+  const apiKey = typeof ownKey === 'function' ? await guard(signal, async () => ownKey(mapped, context)) : ownKey
+  const question = { request: mapped, context }
+  const askOnce = transport(prepare(upstream, question, apiKey))
+  for (let tries = 1, isOver = false; !isOver; tries++) isOver = await tryOnce(askOnce, { upstream, question, tries, take })
 }
 
-/** What failed, and when. */
-interface FailedTry extends Omit<Question, 'transport'> {
+/** One try among others. */
+interface Try {
+  readonly upstream: Upstream
+  readonly question: Question
+  /** Which it is, from 1. */
   readonly tries: number
-  readonly answered: boolean
+  readonly take: Take<Batch>
 }
 
 /**
- * Waits to ask again after a failure that came before the answer began.
- * @throws The error, when it came later, or another try is of no use.
+ * Asks once. After a failure that came before the answer began, it waits until another try may be made.
+ * @returns Whether the answer is whole.
+ * @throws The failure, when it came later, or another try is of no use.
  */
-async function recover (error: unknown, { request, context: { log, signal }, options, tries, answered }: FailedTry): Promise<void> {
-  withoutPrompts(error, request)
-  const delayMs = answered || signal.aborted ? undefined : retryDelayMs(error, tries, options.retry)
-  if (delayMs === undefined) throw error
-  log.warn({ err: error, tries, delayMs }, 'the upstream failed before the first token, trying again')
-  await waitBeforeRetry(delayMs, signal)
+async function tryOnce (askOnce: ReturnType<Transport>, { upstream, question, tries, take }: Try): Promise<boolean> {
+  const { request, context: { log, signal } } = question
+  let answered = false
+  try {
+    await askOnce((batch) => {
+      answered = true
+      return take(batch)
+    })
+    return true
+  } catch (error) {
+    withoutPrompts(error, request)
+    const delayMs = answered || signal.aborted ? undefined : retryDelayMs(error, tries, upstream.options.retry)
+    if (delayMs === undefined) throw error
+    log.warn({ err: error, tries, delayMs }, 'the upstream failed before the first token, trying again')
+    await waitBeforeRetry(delayMs, signal)
+    return false
+  }
 }
 
 function checkModel (model: string | undefined, models: readonly string[] | undefined): void {
@@ -100,35 +110,12 @@ function checkModel (model: string | undefined, models: readonly string[] | unde
   throw new ModelNotFoundError(model.slice(0, 100))
 }
 
-async function mapRequest (request: ChatRequest, options: ResolvedUpstreamOptions): Promise<ChatRequest> {
-  return options.mapRequest === undefined ? request : await options.mapRequest(structuredClone(request))
-}
-
-/** A key that is read from a file ends with a line break, which no header may have. */
-async function readKey (request: ChatRequest, context: AdapterContext, { apiKey }: ResolvedUpstreamOptions): Promise<string | undefined> {
-  const key = typeof apiKey === 'function' ? await apiKey(request, context) : apiKey
-  return key?.trim() || undefined
-}
-
-function prepare (
-  request: ChatRequest, apiKey: string | undefined, { signal }: AdapterContext, options: ResolvedUpstreamOptions
-): PreparedRequest {
+/** @param apiKey One that is read from a file ends with a line break, which no header may have. */
+function prepare ({ options, redactorOf }: Upstream, { request, context: { signal } }: Question, apiKey: string | undefined): PreparedRequest {
   const body = encodeRequest(request, options)
-  const headers = { ...options.headers, ...queryOf(options.baseUrl) }
-  return {
-    body,
-    apiKey,
-    model: String(body.model ?? ''),
-    choices: request.n ?? 1,
-    redact: createRedact(apiKey, headers),
-    isClean: createIsClean(apiKey, headers),
-    signal
-  }
-}
-
-/** Some upstreams want their key in the address, and a host may have put it there. */
-function queryOf (baseUrl: string): Record<string, string> {
-  return Object.fromEntries(new URL(baseUrl).searchParams)
+  const key = apiKey?.trim() || undefined
+  const { redact, isClean } = redactorOf(key)
+  return { body, apiKey: key, model: String(body.model ?? ''), choices: request.n ?? 1, signal, redact, isClean }
 }
 
 /** Error texts of upstreams quote prompts, and errors are logged. */

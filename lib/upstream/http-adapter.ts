@@ -7,6 +7,7 @@ import { createAgent } from './agent.ts'
 import { ask, type Transport } from './ask.ts'
 import { attempt } from './attempt.ts'
 import { PushedAnswer } from './pushed-answer.ts'
+import { createRedactors, queryOf } from './redact.ts'
 import { requestHeaders } from './request-headers.ts'
 
 /**
@@ -22,9 +23,12 @@ export function createHttpAdapter (options: UpstreamOptions): UpstreamAdapter {
 /** As {@link createHttpAdapter}, of options that are checked. */
 export function httpAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter {
   const own = options.dispatcher === undefined ? createAgent(options.connectTimeoutMs) : undefined
-  const transport = httpTransport(options, options.dispatcher ?? own as Dispatcher)
-  const adapter: UpstreamAdapter = (request, context) =>
-    new PushedAnswer<Batch>((take) => ask({ request, context, options, transport }, take))
+  const upstream = {
+    options,
+    transport: httpTransport(options, options.dispatcher ?? own as Dispatcher),
+    redactorOf: createRedactors({ ...options.headers, ...queryOf(options.baseUrl) })
+  }
+  const adapter: UpstreamAdapter = (request, context) => new PushedAnswer<Batch>((take) => ask(upstream, { request, context }, take))
   if (own !== undefined) adapter.close = () => own.destroy()
   return adapter
 }

@@ -39,18 +39,26 @@ export class LinkedAbort {
    * @throws The signal's reason when it aborts, and what the promise throws.
    */
   guard<T> (promise: Promise<T>): Promise<T> {
-    const { signal } = this
-    return new Promise<T>((resolve, reject) => {
-      const onAbort = (): void => reject(signal.reason)
-      signal.addEventListener('abort', onAbort, { once: true })
-      // Followed in any case: a promise that nobody follows would end the process when it rejects.
-      promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
-      if (signal.aborted) onAbort()
-    })
+    return guard(this.signal, () => promise)
   }
 
   /** Follows no longer. */
   release (): void {
     this.#source.removeEventListener('abort', this.#follow)
   }
+}
+
+/**
+ * Waits for what a function returns, but not beyond an abort.
+ * @throws The signal's reason when it aborts, and what the function throws.
+ */
+export function guard<T> (signal: AbortSignal, start: () => Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason)
+    const letGo = (): void => signal.removeEventListener('abort', onAbort)
+    signal.addEventListener('abort', onAbort, { once: true })
+    // Followed in any case: a promise that nobody follows would end the process when it rejects.
+    start().then(resolve, reject).then(letGo)
+    if (signal.aborted) onAbort()
+  })
 }

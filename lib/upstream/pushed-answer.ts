@@ -35,7 +35,8 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
   #producing: Promise<void> | undefined
   #isOver = false
   #hasLeft = false
-  #take: Take<Item> = (item) => this.#deliver(item)
+  /** Set by {@link each}. */
+  #take: Take<Item> | undefined
   #waiting: Waiting<Item> | undefined
   /** What `next()` returned last. */
   #asked: Promise<IteratorResult<Item, undefined>> | undefined
@@ -73,7 +74,7 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
   }
 
   async each (take: Take<Item>): Promise<void> {
-    this.#take = (item) => this.#hand(item, take)
+    this.#take = take
     if (!this.#isOver) this.#goOn()
     await this.#producing
     const failure = this.#takeFailure()
@@ -83,12 +84,12 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
 
   #goOn (): void {
     this.#held?.resume()
-    this.#producing ??= this.#produce((item) => this.#offer(item)).then(() => this.#end(), (error) => this.#end({ error }))
+    this.#producing ??= this.#produce(this.#offer).then(() => this.#end(), (error) => this.#end({ error }))
   }
 
-  #offer (item: Item): Promise<void> | undefined {
+  readonly #offer = (item: Item): Promise<void> | undefined => {
     if (this.#hasLeft) throw new ConsumerLeft()
-    return this.#take(item)
+    return this.#take === undefined ? this.#deliver(item) : this.#hand(item, this.#take)
   }
 
   #deliver (item: Item): Promise<void> {

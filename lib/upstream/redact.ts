@@ -6,13 +6,54 @@ const MIN_LENGTH = 6
 /** Request headers whose values are secrets, beside the key itself. */
 const secretHeaders = /auth|cookie|credential|key|passw|secret|token/i
 
+/** Keeps our secrets out of whatever an upstream echoes. */
+export interface Redactor {
+  /** Takes the secrets out of a text. */
+  readonly redact: (text: string) => string
+  /**
+   * Whether insides of JSON strings have nothing that `redact` would take out. Of a secret that has a quote itself, or is
+   * beyond ASCII, so that its bytes are others than its characters, it cannot know.
+   */
+  readonly isClean: (texts: readonly BinaryText[]) => boolean
+}
+
 /**
- * Makes a function that takes our secrets out of a text, for whatever an upstream echoes.
- * @param apiKey The key of this request.
+ * Makes the redactors of one upstream. Most requests have the same key: they share one.
  * @param headers The host's own request headers; those that look like credentials are secret too.
  */
-export function createRedact (apiKey: string | undefined, headers: Readonly<Record<string, string>>): (text: string) => string {
-  const secrets = listSecrets(apiKey, headers)
+export function createRedactors (headers: Readonly<Record<string, string>>): (apiKey: string | undefined) => Redactor {
+  const ofHeaders = secretValues(headers)
+  let last: { readonly apiKey: string | undefined, readonly redactor: Redactor } | undefined
+  return (apiKey) => {
+    if (last === undefined || last.apiKey !== apiKey) last = { apiKey, redactor: createRedactor([apiKey, ...ofHeaders]) }
+    return last.redactor
+  }
+}
+
+/** Some upstreams want their key in the address, and a host may have put it there. */
+export function queryOf (baseUrl: string): Record<string, string> {
+  return Object.fromEntries(new URL(baseUrl).searchParams)
+}
+
+function createRedactor (values: ReadonlyArray<string | undefined>): Redactor {
+  const secrets = listSecrets(values)
+  const redact = createRedact(secrets)
+  const isKnowable = secrets.every((secret) => /^[ !#-~]*$/.test(secret))
+  const shortest = Math.min(...secrets.map(({ length }) => length))
+  // A secret is never shorter for being escaped, and no text has a quote.
+  const isClean = (texts: readonly BinaryText[]): boolean => isTooShort(texts, shortest) || isUnchanged(redact, texts.join('"'))
+  return { redact, isClean: isKnowable ? isClean : () => false }
+}
+
+function isTooShort ([text, other]: readonly BinaryText[], shortest: number): boolean {
+  return other === undefined && text !== undefined && text.length < shortest
+}
+
+function isUnchanged (redact: Redactor['redact'], text: string): boolean {
+  return redact(text) === text
+}
+
+function createRedact (secrets: readonly string[]): Redactor['redact'] {
   let escaped: RegExp[] | undefined
   return (text) => {
     const clean = secrets.reduce((clean, secret) => clean.includes(secret) ? clean.replaceAll(secret, '[redacted]') : clean, text)
@@ -23,19 +64,8 @@ export function createRedact (apiKey: string | undefined, headers: Readonly<Reco
   }
 }
 
-/**
- * Makes a function that tells whether insides of JSON strings, with quotes between them, have nothing that
- * {@link createRedact} would take out. Of a secret that has a quote itself, or is beyond ASCII, so that its bytes are
- * others than its characters, it cannot know.
- */
-export function createIsClean (apiKey: string | undefined, headers: Readonly<Record<string, string>>): (texts: BinaryText) => boolean {
-  const redact = createRedact(apiKey, headers)
-  const isKnowable = listSecrets(apiKey, headers).every((secret) => /^[ !#-~]*$/.test(secret))
-  return (texts) => isKnowable && redact(texts) === texts
-}
-
-function listSecrets (apiKey: string | undefined, headers: Readonly<Record<string, string>>): string[] {
-  return [apiKey, ...secretValues(headers)]
+function listSecrets (values: ReadonlyArray<string | undefined>): string[] {
+  return values
     .filter((secret): secret is string => secret !== undefined && secret.length >= MIN_LENGTH)
     // A secret may be the beginning of another, whose rest would then be left.
     .sort((a, b) => b.length - a.length)

@@ -782,7 +782,7 @@ t.test('attempt() asks once and takes secrets out of the answer', async (t) => {
     options: resolveUpstreamOptions({ baseUrl: upstream.baseUrl }, ''),
     dispatcher,
     redact: (text) => text.replaceAll('secret', '*'),
-    isClean: (bytes) => !bytes.includes('secret'),
+    isClean: (texts) => !texts.join().includes('secret'),
     signal
   }, take)))
 

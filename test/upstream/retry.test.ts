@@ -5,7 +5,7 @@ import {
   ModelNotFoundError, UpstreamAuthError, UpstreamConnectTimeoutError, UpstreamConnectionError, UpstreamIdleTimeoutError,
   UpstreamRateLimitError, UpstreamRefusedError, UpstreamStatusError, withDetails
 } from '../../lib/errors.ts'
-import { createIsClean, createRedact } from '../../lib/upstream/redact.ts'
+import { createRedactors, type Redactor } from '../../lib/upstream/redact.ts'
 import { retryAfterMs } from '../../lib/upstream/retry-after.ts'
 import { isWorthFailover, retryDelayMs, waitBeforeRetry } from '../../lib/upstream/retry.ts'
 
@@ -109,8 +109,10 @@ t.test('retryAfterMs() takes no endless wait for a number', async (t) => {
   t.equal(retryAfterMs({ 'retry-after-ms': 'Infinity', 'retry-after': '2' }, 0), 2_000)
 })
 
-t.test('createRedact() takes the key and secret headers out of a text', async (t) => {
-  const redact = createRedact('sk-123456', {
+const createRedactor = (apiKey: string | undefined, headers: Record<string, string> = {}): Redactor => createRedactors(headers)(apiKey)
+
+t.test('redact() takes the key and secret headers out of a text', async (t) => {
+  const { redact } = createRedactor('sk-123456', {
     'X-Api-Key': 'header-key',
     authorization: 'Bearer bearer-token',
     'proxy-authorization': 'basic dXNlcjpwdw==',
@@ -126,33 +128,33 @@ t.test('createRedact() takes the key and secret headers out of a text', async (t
   t.equal(redact('nothing to see'), 'nothing to see')
 })
 
-t.test('createRedact() leaves words alone that are too short to be secrets', async (t) => {
-  t.equal(createRedact('test', { 'x-key': '12345' })('a test 12345'), 'a test 12345')
-  t.equal(createRedact(undefined, {})('a test'), 'a test')
-  t.equal(createRedact('', {})('a test'), 'a test')
-  t.equal(createRedact('secret', {})('a secret'), 'a [redacted]')
+t.test('redact() leaves words alone that are too short to be secrets', async (t) => {
+  t.equal(createRedactor('test', { 'x-key': '12345' }).redact('a test 12345'), 'a test 12345')
+  t.equal(createRedactor(undefined, {}).redact('a test'), 'a test')
+  t.equal(createRedactor('', {}).redact('a test'), 'a test')
+  t.equal(createRedactor('secret', {}).redact('a secret'), 'a [redacted]')
 })
 
-t.test('createRedact() takes a secret out whole, where another is a part of it', async (t) => {
-  const redact = createRedact('sk-123456', { 'x-key': 'sk-123456-and-more' })
+t.test('redact() takes a secret out whole, where another is a part of it', async (t) => {
+  const { redact } = createRedactor('sk-123456', { 'x-key': 'sk-123456-and-more' })
 
   t.equal(redact('sk-123456-and-more'), '[redacted]')
   t.equal(redact('sk-123456'), '[redacted]')
 })
 
-t.test('no text shows a key after createRedact()', async (t) => {
+t.test('no text shows a key after redact()', async (t) => {
   const key = fc.stringMatching(/^[\w-]{6,40}$/).filter((text) => !'redacted'.includes(text))
 
   t.doesNotThrow(() => fc.assert(fc.property(key, key, fc.array(fc.string()), (apiKey, header, parts) => {
-    const redact = createRedact(apiKey, { 'x-key': header })
+    const { redact } = createRedactor(apiKey, { 'x-key': header })
     const clean = redact(parts.join(apiKey) + header + parts.join(header) + apiKey)
 
     assert.ok(!clean.includes(apiKey) && !clean.includes(header))
   })))
 })
 
-t.test('createRedact() finds a secret whose characters are escaped', async (t) => {
-  const redact = createRedact('sk/secret+1', {})
+t.test('redact() finds a secret whose characters are escaped', async (t) => {
+  const { redact } = createRedactor('sk/secret+1', {})
 
   for (const echo of ['sk/secret+1', 'sk\\/secret+1', 'sk\\u002fsecret+1', 'sk%2Fsecret%2b1', 'sk\\\\\\/secret+1']) {
     t.equal(redact(`key: ${echo}.`), 'key: [redacted].', echo)
@@ -160,17 +162,34 @@ t.test('createRedact() finds a secret whose characters are escaped', async (t) =
   t.equal(redact('100 % of \\u00e9'), '100 % of \\u00e9')
 })
 
-t.test('createIsClean() tells whether createRedact() would leave texts alone', async (t) => {
-  const isClean = createIsClean('sk/secret+1', { 'x-key': 'other-key' })
+t.test('isClean() tells whether redact() would leave texts alone', async (t) => {
+  const { isClean } = createRedactor('sk/secret+1', { 'x-key': 'other-key' })
 
-  t.equal(isClean('a"b\\n"50%'), true)
-  for (const text of ['a"my sk/secret+1"b', 'other-key', 'sk\\/secret+1', 'sk%2fsecret+1', '\\u0073k/secret+1']) t.equal(isClean(text), false, text)
+  t.equal(isClean(['a', 'b\\n', '50%']), true)
+  for (const text of ['a"my sk/secret+1"b', 'other-key', 'sk\\/secret+1', 'sk%2fsecret+1', '\\u0073k/secret+1']) t.equal(isClean(text.split('"')), false, text)
 })
 
-t.test('createIsClean() says no where it cannot know', async (t) => {
+t.test('requests with the same key share a redactor, others do not', async (t) => {
+  const redactorOf = createRedactors({})
+  const first = redactorOf('sk-123456')
+
+  t.equal(redactorOf('sk-123456'), first)
+  t.equal(redactorOf('sk-654321').redact('sk-123456 sk-654321'), 'sk-123456 [redacted]')
+  t.equal(redactorOf('sk-123456').redact('sk-123456 sk-654321'), '[redacted] sk-654321')
+})
+
+t.test('isClean() looks at texts that are as long as the shortest secret', async (t) => {
+  const { isClean } = createRedactor('sk-123456', { 'x-key': 'abcdef' })
+
+  t.equal(isClean(['abcde']), true)
+  t.equal(isClean(['abcdef']), false)
+  t.equal(isClean(['abcde', 'f']), true)
+})
+
+t.test('isClean() says no where it cannot know', async (t) => {
   for (const secret of ['schlüssel', 'with"quote', 'tab\tinside']) {
-    t.equal(createIsClean(secret, {})('a'), false, secret)
-    t.equal(createIsClean(undefined, { 'x-key': secret })('a'), false, secret)
+    t.equal(createRedactor(secret, {}).isClean(['a']), false, secret)
+    t.equal(createRedactor(undefined, { 'x-key': secret }).isClean(['a']), false, secret)
   }
-  t.equal(createIsClean(undefined, {})('a'), true)
+  t.equal(createRedactor(undefined, {}).isClean(['a']), true)
 })

@@ -1,5 +1,5 @@
 import type { BinaryText } from '../../../types/batch.ts'
-import { MAX_FRAME_BYTES, closingQuote, type TextTemplate } from './text-template.ts'
+import { BLANK_LINE, MAX_FRAME_BYTES, closingQuote, type TextTemplate } from './text-template.ts'
 
 /** Frames that are like the template. */
 export interface FoundRun {
@@ -20,7 +20,6 @@ export interface Section {
   readonly run?: FoundRun
 }
 
-const BLANK_LINE = '\n\n'
 const LF = 0x0A
 const BACKSLASH = 0x5C
 
@@ -41,15 +40,16 @@ export function findRuns (bytes: BinaryText, from: number, template: TextTemplat
 }
 
 /**
+ * Reads the run that begins there, if any. Behind it there may be anything, also no whole block.
+ *
  * Reads texts at the places where they are if all frames are alike, and compares all that is between them at once: that
  * is several times as fast as to search, or to compare frame by frame.
  */
-function readRun (bytes: BinaryText, start: number, template: TextTemplate): Section | undefined {
-  const { head } = template
+export function readRun (bytes: BinaryText, start: number, template: TextTemplate): Section | undefined {
+  const { head, ending, joint } = template
   if (!bytes.startsWith(head, start)) return undefined
   const run = guessRun(bytes, start, template)
-  const ending = endingOf(template)
-  const expected = run.middles.join(ending + head)
+  const expected = run.middles.join(joint)
   const first = start + head.length
   const last = first + expected.length
   const isAlike = bytes.slice(first, last) === expected && bytes.startsWith(ending, last)
@@ -57,18 +57,14 @@ function readRun (bytes: BinaryText, start: number, template: TextTemplate): Sec
   return count === 0 ? undefined : makeSection(start, count === run.middles.length ? run : shorten(run, count), template)
 }
 
-function endingOf ({ tail }: TextTemplate): BinaryText {
-  return tail + BLANK_LINE
-}
-
-function makeSection (start: number, run: FoundRun, template: TextTemplate): Section {
-  const around = template.head.length + endingOf(template).length
+function makeSection (start: number, run: FoundRun, { joint }: TextTemplate): Section {
+  const around = joint.length
   return { start, end: run.middles.reduce((end, { length }) => end + around + length, start), run }
 }
 
 /** Goes from text to text for as long as blocks end where they should. */
 function guessRun (bytes: BinaryText, start: number, template: TextTemplate): FoundRun {
-  const { head, tail, beforePadding } = template
+  const { head, ending, beforePadding } = template
   const middles: BinaryText[] = []
   const texts: BinaryText[] = beforePadding === undefined ? middles : []
   let characters = 0
@@ -76,7 +72,7 @@ function guessRun (bytes: BinaryText, start: number, template: TextTemplate): Fo
     const from = at + head.length
     const quote = closingQuote(bytes, from)
     const middleEnd = beforePadding === undefined ? quote : closingQuote(bytes, quote + beforePadding.length)
-    const end = middleEnd + tail.length + BLANK_LINE.length
+    const end = middleEnd + ending.length
     if (end - at > MAX_FRAME_BYTES || !endsBlock(bytes, end)) break
     const text = bytes.slice(from, quote)
     const units = unitsOf(text)
@@ -111,7 +107,7 @@ function firstDifference (bytes: BinaryText, expected: BinaryText): number {
 
 /** How many of the frames are whole before something differs, that many bytes behind where the first text begins. */
 function countBefore (middles: readonly BinaryText[], place: number, template: TextTemplate): number {
-  const around = template.head.length + endingOf(template).length
+  const around = template.joint.length
   let count = 0
   let end = -template.head.length
   for (const { length } of middles) {

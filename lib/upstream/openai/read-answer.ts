@@ -4,15 +4,15 @@ import { EventStreamParser } from '../../event-stream/parser.ts'
 import { WholeBlocks } from '../../event-stream/whole-blocks.ts'
 import { ChatDecoder, type ChatDecoderOptions } from './decode-chunk.ts'
 import { TemplateRun } from './text-run.ts'
-import { findRuns, type FoundRun, type Section } from './find-runs.ts'
+import { findRuns, readRun, type FoundRun, type Section } from './find-runs.ts'
 import { learnTemplate, type TextTemplate } from './text-template.ts'
 
 /** Options of {@link AnswerReader}. */
 export interface AnswerReaderOptions extends ChatDecoderOptions {
   /** Largest block of the event stream, in bytes. */
   readonly maxFrameBytes: number
-  /** Whether texts, with quotes between them, have none of the secrets that `redact` would take out. */
-  readonly isClean: (text: BinaryText) => boolean
+  /** Whether texts have none of the secrets that `redact` would take out. */
+  readonly isClean: (texts: readonly BinaryText[]) => boolean
 }
 
 /** What some bytes were. */
@@ -36,7 +36,7 @@ export class AnswerReader {
   readonly #blocks: WholeBlocks
   readonly #parser: EventStreamParser
   readonly #decoder: ChatDecoder
-  readonly #isClean: (text: BinaryText) => boolean
+  readonly #isClean: AnswerReaderOptions['isClean']
   #template: TextTemplate | undefined
   #tries = MAX_TRIES
 
@@ -64,6 +64,23 @@ export class AnswerReader {
 
   /** Takes the next bytes. Frames that precede a failure in them are not lost. */
   read (chunk: Buffer): ReadFrames {
+    const run = this.#readRun(chunk)
+    return run === undefined ? this.#readAny(chunk) : { frames: [run] }
+  }
+
+  /**
+   * Reads a chunk that is one run from its first byte to its last, as nearly all are that come one token at a time. Such
+   * a chunk has no CR, for neither template nor texts have one.
+   */
+  #readRun (chunk: Buffer): Frame | undefined {
+    const template = this.#template
+    if (template === undefined || this.done || !this.#blocks.isEmpty) return undefined
+    const section = readRun(chunk.toString('latin1'), 0, template)
+    if (section === undefined || section.end < chunk.length || !this.#isRun(section)) return undefined
+    return isUtf8(chunk) ? new TemplateRun(template, section.run, chunk) : undefined
+  }
+
+  #readAny (chunk: Buffer): ReadFrames {
     const frames: Frame[] = []
     const known = this.#decoder.usage
     let failure: unknown
@@ -115,7 +132,7 @@ export class AnswerReader {
 
   /** What holds a secret is looked at frame by frame. The template holds none, and none holds a quote. */
   #isRun (section: Section): section is RunSection {
-    return section.run !== undefined && this.#isClean(section.run.middles.join('"'))
+    return section.run !== undefined && this.#isClean(section.run.middles)
   }
 
   #addRun (bytes: Buffer, { start, end, run }: RunSection, template: TextTemplate, frames: Frame[]): number {

@@ -17,9 +17,14 @@ export interface TextTemplate {
   readonly beforePadding: BinaryText | undefined
   /** From the quote that closes text or padding to the end of the block. */
   readonly tail: BinaryText
+  /** Tail, and the blank line behind it. */
+  readonly ending: BinaryText
+  /** Ending, and the head of the next frame. */
+  readonly joint: BinaryText
 }
 
 const PREFIX = 'data: '
+export const BLANK_LINE = '\n\n'
 const QUOTE = 0x22
 const BACKSLASH = 0x5C
 
@@ -102,8 +107,9 @@ function makeTemplate (line: BinaryText, { start, end }: Hole, { type, choice }:
   const head = line.slice(0, start)
   const rest = line.slice(end)
   const found = padding.exec(rest)
-  const names = { type, choice, head, chunkHead: head.slice(PREFIX.length) }
-  if (found === null) return { ...names, beforePadding: undefined, tail: rest }
-  const at = found.index + found[0].indexOf(':') + 2
-  return { ...names, beforePadding: rest.slice(0, at), tail: rest.slice(found.index + found[0].length - 1) }
+  const at = found === null ? undefined : found.index + found[0].indexOf(':') + 2
+  const tail = found === null ? rest : rest.slice(found.index + found[0].length - 1)
+  const ending = tail + BLANK_LINE
+  const beforePadding = at === undefined ? undefined : rest.slice(0, at)
+  return { type, choice, head, chunkHead: head.slice(PREFIX.length), beforePadding, tail, ending, joint: ending + head }
 }

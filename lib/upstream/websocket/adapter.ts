@@ -5,6 +5,7 @@ import { InvalidRequestError } from '../../errors.ts'
 import { resolveUpstreamOptions, type ResolvedUpstreamOptions } from '../../options.ts'
 import { ask, type Transport } from '../ask.ts'
 import { PushedAnswer } from '../pushed-answer.ts'
+import { createRedactors, queryOf } from '../redact.ts'
 import { requestHeaders } from '../request-headers.ts'
 import { attempt } from './attempt.ts'
 import { encodeFrame, socketUrl } from './encode-request.ts'
@@ -23,9 +24,12 @@ export function createWebSocketAdapter (options: UpstreamOptions): UpstreamAdapt
 /** As {@link createWebSocketAdapter}, of options that are checked. */
 export function webSocketAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter {
   const sockets = new Sockets()
-  const transport = webSocketTransport(options, sockets)
-  const adapter: UpstreamAdapter = (request, context) =>
-    new PushedAnswer<Batch>((take) => ask({ request, context, options, transport }, take))
+  const upstream = {
+    options,
+    transport: webSocketTransport(options, sockets),
+    redactorOf: createRedactors({ ...options.headers, ...queryOf(options.baseUrl) })
+  }
+  const adapter: UpstreamAdapter = (request, context) => new PushedAnswer<Batch>((take) => ask(upstream, { request, context }, take))
   adapter.close = async () => sockets.close()
   return adapter
 }

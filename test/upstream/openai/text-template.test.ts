@@ -11,13 +11,18 @@ function learn (json: string, { text = 'TEXT', type = 'text-delta', block = `dat
 }
 
 t.test('a frame with one text is a template', async (t) => {
+  const chunkHead = '{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"'
+  const tail = '"},"logprobs":null,"finish_reason":null}],"usage":null}'
+
   t.strictSame(learn(OPENAI), {
     type: 'text-delta',
     choice: 0,
-    head: 'data: {"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"',
-    chunkHead: '{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"',
+    head: `data: ${chunkHead}`,
+    chunkHead,
     beforePadding: undefined,
-    tail: '"},"logprobs":null,"finish_reason":null}],"usage":null}'
+    tail,
+    ending: `${tail}\n\n`,
+    joint: `${tail}\n\ndata: ${chunkHead}`
   })
 })
 
