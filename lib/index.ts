@@ -116,11 +116,11 @@ function decorateRequest (fastify: FastifyInstance, { socket }: ResolvedPluginOp
 
 function decorateReply (fastify: FastifyInstance, core: Core): void {
   fastify.decorateReply(kClientWatch, null)
-  fastify.decorateReply('clientSignal', { getter: clientSignal })
+  fastify.decorateReply('clientSignal', { getter () { return clientOf(this).signal } })
   fastify.decorateReply('sseStream', function (this: FastifyReply, source, callOptions) {
     const config = this.routeOptions.config as { [kStreamOptions]?: ResolvedStreamOptions }
     const routeOptions = config[kStreamOptions] ?? core.options
-    const streaming = streamReply({ core, reply: this, source, routeOptions, callOptions, clientSignal: this.clientSignal })
+    const streaming = streamReply({ core, reply: this, source, routeOptions, callOptions, client: clientOf(this) })
     return ReplyPromise.of(streaming, (error) => failForgotten(this, error))
   })
 }
@@ -131,10 +131,9 @@ function failForgotten (reply: FastifyReply, error: unknown): void {
   else reply.log.error({ err: error }, 'reply.sseStream() failed and its handler did not wait for it; return its promise from the handler')
 }
 
-function clientSignal (this: FastifyReply): AbortSignal {
-  const reply = this as FastifyReply & { [kClientWatch]: ClientWatch | null }
-  reply[kClientWatch] ??= new ClientWatch(this.raw)
-  return reply[kClientWatch].signal
+function clientOf (reply: FastifyReply & { [kClientWatch]?: ClientWatch | null }): ClientWatch {
+  reply[kClientWatch] ??= new ClientWatch(reply.raw)
+  return reply[kClientWatch]
 }
 
 /** What a route is prepared with. */

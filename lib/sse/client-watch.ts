@@ -11,7 +11,9 @@ import { watchSocket } from './socket-watch.ts'
  */
 export class ClientWatch {
   readonly #raw: ServerResponse
-  readonly #controller = new AbortController()
+  readonly #callbacks: Array<() => void> = []
+  #controller: AbortController | undefined
+  #hasLeft = false
   readonly #unwatchSocket: (() => void) | undefined
   #finished = false
   readonly #onFinish = (): void => { this.#finished = true }
@@ -36,9 +38,27 @@ export class ClientWatch {
     })
   }
 
-  /** Aborts when the client left before the response was whole. */
+  /** Whether the client left before the response was whole. */
+  get hasLeft (): boolean {
+    return this.#hasLeft
+  }
+
+  /** Aborts when the client left. Made for those who ask: a stream has cheaper ways to know. */
   get signal (): AbortSignal {
+    this.#controller ??= this.#createController()
     return this.#controller.signal
+  }
+
+  /** Calls back when the client leaves; at once when it has. */
+  onLeft (callback: () => void): void {
+    if (this.#hasLeft) callback()
+    else this.#callbacks.push(callback)
+  }
+
+  #createController (): AbortController {
+    const controller = new AbortController()
+    if (this.#hasLeft) controller.abort(new ClientLeftError())
+    return controller
   }
 
   #closed (): void {
@@ -50,7 +70,10 @@ export class ClientWatch {
   }
 
   #left (): void {
-    this.#controller.abort(new ClientLeftError())
+    if (this.#hasLeft) return
+    this.#hasLeft = true
+    for (const callback of this.#callbacks) callback()
+    this.#controller?.abort(new ClientLeftError())
   }
 
   #release (): void {

@@ -12,6 +12,7 @@ import { isClientGone } from '../stream/end-reason.ts'
 import { pump } from '../stream/pump.ts'
 import type { StreamRun } from '../stream/run.ts'
 import type { OpenedSource, OpenSource } from '../stream/source.ts'
+import type { ClientWatch } from './client-watch.ts'
 import { LateEncoder, createEncoder } from './encoders.ts'
 import { sendHead, setStreamHeaders } from './headers.ts'
 import { readLastEventId } from './last-event-id.ts'
@@ -32,8 +33,7 @@ export interface SseCall {
   /** Options of the plugin and the route. */
   readonly routeOptions: ResolvedStreamOptions
   readonly callOptions: StreamOptions | undefined
-  /** Aborts when the client leaves. */
-  readonly clientSignal: AbortSignal
+  readonly client: ClientWatch
 }
 
 /**
@@ -95,19 +95,17 @@ function checkReply ({ sent, raw, statusCode, [kStreaming]: streaming }: Fastify
 
 /** Everything that ends a stream from the client's side is wired here. */
 function startStream (call: SourceCall, options: ResolvedStreamOptions): { run: StreamRun, sink: ReadableSink } {
-  const { core, reply, source, clientSignal } = call
+  const { core, reply, source, client } = call
   const target: RunTarget = { transport: 'sse', options, log: reply.request.log, httpRequest: reply.request }
   const run: StreamRun = source instanceof Chat ? source.open(target) : startRun(core, target, openSource(call, options, () => run))
   const sink = new ReadableSink(reply.raw, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES)
-  const onClientLeft = (): void => {
+  client.onLeft(() => {
     run.clientLeft()
     // A client that closed only its own side would be waited for as long as it takes nothing.
     sink.destroy()
-  }
-  if (clientSignal.aborted) onClientLeft()
-  else clientSignal.addEventListener('abort', onClientLeft, { once: true })
+  })
   // Somebody else may answer: a timeout of Fastify's own, or an onSend hook that fails.
-  sink.over.then(() => { if (!clientSignal.aborted && !sink.ended) run.stop('error', new ReplySentError()) })
+  sink.over.then(() => { if (!client.hasLeft && !sink.ended) run.stop('error', new ReplySentError()) })
   return { run, sink }
 }
 

@@ -259,10 +259,18 @@ export class StreamRun implements OpenStream {
   }
 
   #summarise (bytes: number): StreamSummary {
-    const { usage, firstTokenAt, ...account } = this.#source?.stage.account ?? nothingKnown
+    const { id, transport, request, httpRequest, startedAt, log } = this.info
+    const { model, finishReasons, usage, firstTokenAt } = this.#source?.stage.account ?? nothingKnown
+    // Field by field: spread takes several microseconds of each stream.
     return {
-      ...this.info,
-      ...account,
+      id,
+      transport,
+      request,
+      httpRequest,
+      startedAt,
+      log,
+      model,
+      finishReasons,
       reason: this.#reason as EndReason,
       error: this.#error,
       usage,

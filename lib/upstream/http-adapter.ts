@@ -35,9 +35,9 @@ export function httpAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter 
 
 function httpTransport (options: ResolvedUpstreamOptions, dispatcher: Dispatcher): Transport {
   const url = chatUrl(options.baseUrl)
-  return ({ body, apiKey, ...prepared }) => {
+  return ({ body, apiKey, model, choices, signal, redact, isClean }) => {
     const headers = requestHeaders(fixedHeaders, apiKey, options.headers)
-    const request = { ...prepared, url, headers, body: JSON.stringify(body), options, dispatcher }
+    const request = { url, headers, body: JSON.stringify(body), model, choices, signal, redact, isClean, options, dispatcher }
     return (take) => attempt(request, take)
   }
 }

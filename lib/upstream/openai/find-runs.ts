@@ -21,6 +21,7 @@ export interface Section {
 }
 
 const LF = 0x0A
+const QUOTE = 0x22
 const BACKSLASH = 0x5C
 
 /**
@@ -70,12 +71,13 @@ function guessRun (bytes: BinaryText, start: number, template: TextTemplate): Fo
   let characters = 0
   for (let at = start; at < bytes.length;) {
     const from = at + head.length
-    const quote = closingQuote(bytes, from)
+    const plainEnd = endOfPlain(bytes, from)
+    const quote = closingQuote(bytes, plainEnd)
     const middleEnd = beforePadding === undefined ? quote : closingQuote(bytes, quote + beforePadding.length)
     const end = middleEnd + ending.length
     if (end - at > MAX_FRAME_BYTES || !endsBlock(bytes, end)) break
     const text = bytes.slice(from, quote)
-    const units = unitsOf(text)
+    const units = quote === plainEnd ? text.length : unitsOf(text)
     if (units === 0 || (beforePadding !== undefined && !isPadded(bytes, quote, middleEnd, beforePadding))) break
     middles.push(beforePadding === undefined ? text : bytes.slice(from, middleEnd))
     if (beforePadding !== undefined) texts.push(text)
@@ -83,6 +85,16 @@ function guessRun (bytes: BinaryText, start: number, template: TextTemplate): Fo
     at = end
   }
   return { middles, texts, characters }
+}
+
+/** Index of the first byte that is not ASCII as it stands: most texts have none before their closing quote. */
+function endOfPlain (bytes: BinaryText, from: number): number {
+  let index = from
+  for (; index < bytes.length; index++) {
+    const code = bytes.charCodeAt(index)
+    if (code < 0x20 || code > 0x7E || code === QUOTE || code === BACKSLASH) break
+  }
+  return index
 }
 
 function endsBlock (bytes: BinaryText, end: number): boolean {
