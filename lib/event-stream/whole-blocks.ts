@@ -31,14 +31,17 @@ export class WholeBlocks {
     return this.#isPlain && this.#carried === 0
   }
 
-  /** Takes the next bytes, and returns the blocks that they complete. They may share its memory. */
-  push (chunk: Buffer): Buffer {
-    if (!this.#isPlain) return chunk
-    if (chunk.includes(CR)) return this.#giveUp(chunk)
+  /**
+   * Takes the next bytes, and returns the blocks that they complete, in one piece or two. The block that began before is
+   * put together; all others share the memory of the chunk.
+   */
+  push (chunk: Buffer): Buffer[] {
+    if (!this.#isPlain) return [chunk]
+    if (chunk.includes(CR)) return [this.#giveUp(chunk)]
     const end = this.#endOfBlocks(chunk)
-    const whole = end === 0 ? EMPTY : this.#join(chunk.subarray(0, end))
     const rest = chunk.subarray(end)
-    if (this.#carried + rest.length > this.#maxBytes) return this.#giveUp(Buffer.concat([whole, this.#join(rest)]))
+    const whole = end === 0 ? [] : this.#complete(chunk, end)
+    if (this.#carried + rest.length > this.#maxBytes) return [...whole, this.#giveUp(rest)]
     this.#hold(rest)
     return whole
   }
@@ -52,6 +55,14 @@ export class WholeBlocks {
     const last = chunk.lastIndexOf(BLANK_LINE)
     if (last !== -1) return last + BLANK_LINE.length
     return this.#endsWithLf && chunk[0] === LF ? 1 : 0
+  }
+
+  /** To put only one block together saves a copy of nearly every chunk of a fast upstream. */
+  #complete (chunk: Buffer, end: number): Buffer[] {
+    if (this.#carried === 0) return [chunk.subarray(0, end)]
+    const first = this.#endsWithLf && chunk[0] === LF ? 1 : chunk.indexOf(BLANK_LINE) + BLANK_LINE.length
+    const completed = this.#join(chunk.subarray(0, first))
+    return first === end ? [completed] : [completed, chunk.subarray(first, end)]
   }
 
   #hold (rest: Buffer): void {

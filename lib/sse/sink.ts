@@ -63,11 +63,13 @@ export class ReadableSink implements Sink {
 
   write (messages: readonly Message[]): number {
     if (this.#ended || this.#closed) return 0
-    const bytes = joinBytes(messages)
-    this.#pushed += bytes.length
-    if (bytes.length <= PIECE_BYTES) this.#push(bytes)
-    else for (const piece of pieces(bytes)) this.#push(piece)
-    return bytes.length
+    const before = this.#pushed
+    for (const bytes of toBytes(messages)) {
+      this.#pushed += bytes.length
+      if (bytes.length <= PIECE_BYTES) this.#push(bytes)
+      else for (const piece of pieces(bytes)) this.#push(piece)
+    }
+    return this.#pushed - before
   }
 
   ready (): Promise<void> {
@@ -176,12 +178,21 @@ function * pieces (bytes: Uint8Array): Generator<Uint8Array> {
   for (let start = 0; start < bytes.length; start += PIECE_BYTES) yield bytes.subarray(start, start + PIECE_BYTES)
 }
 
-/** Most batches are one run of bytes, which are sent as they are; most others are texts, which are encoded at once. */
-function joinBytes (messages: readonly Message[]): Uint8Array {
-  const [first] = messages
-  if (messages.length === 1 && typeof first === 'object') return first
-  if (messages.every((message) => typeof message === 'string')) return Buffer.from(messages.join(''))
-  return Buffer.concat(messages.map((message) => typeof message === 'string' ? Buffer.from(message) : message))
+/** Bytes go as they are, Node puts them into one write; texts are encoded at once. */
+function toBytes (messages: readonly Message[]): Uint8Array[] {
+  const parts: Uint8Array[] = []
+  let text = ''
+  for (const message of messages) {
+    if (typeof message === 'string') {
+      text += message
+      continue
+    }
+    if (text !== '') parts.push(Buffer.from(text))
+    text = ''
+    parts.push(message)
+  }
+  if (text !== '') parts.push(Buffer.from(text))
+  return parts
 }
 
 /** Bytes that wait in Node, not yet taken by the kernel. HTTP/2 responses keep them in their stream. */

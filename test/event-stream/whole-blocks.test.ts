@@ -3,7 +3,7 @@ import { WholeBlocks } from '../../lib/event-stream/whole-blocks.ts'
 
 function pushAll (pieces: string[], maxFrameBytes = 1024): { pushed: string[], end: string, isPlain: boolean } {
   const blocks = new WholeBlocks({ maxFrameBytes })
-  const pushed = pieces.map((piece) => blocks.push(Buffer.from(piece)).toString())
+  const pushed = pieces.map((piece) => Buffer.concat(blocks.push(Buffer.from(piece))).toString())
   return { pushed, end: blocks.end().toString(), isPlain: blocks.isPlain }
 }
 
@@ -24,13 +24,25 @@ t.test('a blank line that is cut in two ends its block', async (t) => {
   t.strictSame(pushAll(['data: a\n', '\ndata: b\n', 'data: c', '\n\n']).pushed, ['', 'data: a\n\n', '', 'data: b\ndata: c\n\n'])
 })
 
+t.test('only the block that began before is put together', async (t) => {
+  const blocks = new WholeBlocks({ maxFrameBytes: 1024 })
+  blocks.push(Buffer.from('data: a\n\ndata'))
+  const piece = Buffer.from(': b\n\ndata: c\n\ndata: d\n\ndata: e')
+  const [completed, others, ...more] = blocks.push(piece)
+  piece.fill('x')
+
+  t.equal(String(completed), 'data: b\n\n')
+  t.equal(String(others), 'x'.repeat('data: c\n\ndata: d\n\n'.length))
+  t.strictSame(more, [])
+})
+
 t.test('blocks that lie in one piece share its memory, and what is kept does not', async (t) => {
   const blocks = new WholeBlocks({ maxFrameBytes: 1024 })
   const piece = Buffer.from('data: a\n\ndata: b')
-  const whole = blocks.push(piece)
+  const [whole] = blocks.push(piece)
   piece.fill('x')
 
-  t.equal(whole.toString(), 'xxxxxxxxx')
+  t.equal(String(whole), 'xxxxxxxxx')
   t.equal(blocks.end().toString(), 'data: b')
 })
 
@@ -57,5 +69,5 @@ t.test('a block in many small pieces is one in the end', async (t) => {
   for (let count = 0; count < 16 * 1024; count++) handedOn += blocks.push(piece).length
 
   t.equal(handedOn, 0)
-  t.equal(blocks.push(Buffer.from('\n\n')).length, (1 << 20) + 2)
+  t.strictSame(blocks.push(Buffer.from('\n\n')).map(({ length }) => length), [(1 << 20) + 2])
 })

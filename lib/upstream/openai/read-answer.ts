@@ -85,7 +85,7 @@ export class AnswerReader {
     const known = this.#decoder.usage
     let failure: unknown
     try {
-      this.#readBlocks(this.#blocks.push(chunk), frames)
+      for (const bytes of this.#blocks.push(chunk)) this.#readBlocks(bytes, frames)
     } catch (error) {
       failure = error
     }
