@@ -31,12 +31,12 @@ function checkMessages (messages: unknown, prompt: unknown): void {
   if (wrong !== -1) throw new InvalidRequestError(`messages[${wrong}]`, kindOf(messages[wrong]), 'an object with "role" and "content"')
 }
 
-/** Walks level by level, not by recursion: depth is what it guards against. */
+/** Never goes deeper than the limit itself: depth is what it guards against. */
 function isDeeperThan (value: object, limit: number): boolean {
-  let level: object[] = [value]
-  for (let depth = 0; level.length > 0; depth++) {
-    if (depth > limit) return true
-    level = level.flatMap((node) => Object.values(node).filter((child) => typeof child === 'object' && child !== null))
+  if (limit < 0) return true
+  for (const name in value) {
+    const child: unknown = value[name as keyof object]
+    if (typeof child === 'object' && child !== null && isDeeperThan(child, limit - 1)) return true
   }
   return false
 }

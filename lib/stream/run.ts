@@ -76,6 +76,7 @@ export class StreamRun implements OpenStream {
     setup.registry.add(this)
     const { maxDurationMs } = setup.options
     if (maxDurationMs > 0) this.#maxDuration = setTimeout(() => this.stop('max-duration'), maxDurationMs).unref()
+    if (setup.options.hooks.length === 0) return
     this.#starting = runLifecycleHooks(setup.options.hooks, 'onStreamStart', this.info).then(() => { this.#starting = undefined })
   }
 
