@@ -63,13 +63,12 @@ export class ReadableSink implements Sink {
 
   write (messages: readonly Message[]): number {
     if (this.#ended || this.#closed) return 0
-    const before = this.#pushed
-    for (const bytes of toBytes(messages)) {
-      this.#pushed += bytes.length
-      if (bytes.length <= PIECE_BYTES) this.#push(bytes)
-      else for (const piece of pieces(bytes)) this.#push(piece)
-    }
-    return this.#pushed - before
+    const parts = toBytes(messages)
+    const length = parts.reduce((sum, part) => sum + part.length, 0)
+    this.#pushed += length
+    if (length <= PIECE_BYTES) this.#push(parts)
+    else for (const part of parts) for (const piece of pieces(part)) this.#push([piece])
+    return length
   }
 
   ready (): Promise<void> {
@@ -94,10 +93,10 @@ export class ReadableSink implements Sink {
     return this.#pushed - this.readable.readableLength - waitingBytes(this.#raw)
   }
 
-  #push (bytes: Uint8Array): void {
-    if (!this.#isDirect) this.#blocked = !this.readable.push(bytes)
-    else if (!this.#isFull) this.#isFull = !this.#raw.write(bytes)
-    else this.readable.push(bytes)
+  /** Takes parts that leave together. */
+  #push (parts: readonly Uint8Array[]): void {
+    if (this.#isDirect && !this.#isFull) for (const part of parts) this.#isFull = !this.#raw.write(part)
+    else for (const part of parts) this.#blocked = !this.readable.push(part)
     if (this.#isFull) this.#blocked = waitingBytes(this.#raw) + this.readable.readableLength >= this.#highWaterMark
   }
 
