@@ -266,9 +266,10 @@ export function resolvePluginOptions (options: PluginOptions): ResolvedPluginOpt
  * @throws LLM_ERR_OPTION when one is unknown or wrong.
  */
 export function mergeStreamOptions (base: ResolvedStreamOptions, options: StreamOptions | undefined, path: string): ResolvedStreamOptions {
-  if (options === undefined || isEmpty(options)) return base
+  if (options === undefined) return base
   checkOptions(StreamOptionsSchema, options, path)
-  return merge(base, options)
+  // Most chats and calls have none of their own.
+  return Object.keys(options).length === 0 ? base : merge(base, options)
 }
 
 /** As {@link mergeStreamOptions}, for a WebSocket. */
@@ -399,11 +400,4 @@ function describe (value: unknown): string {
   if (typeof value === 'string') return `"${value.slice(0, 40)}" (string)`
   if (typeof value === 'number' || typeof value === 'boolean' || value == null) return `${value}`
   return Array.isArray(value) ? 'an array' : `a value of type ${typeof value}`
-}
-
-/** Most chats and calls have no options of their own. What is no object is no empty one, and is refused by its schema. */
-function isEmpty (options: object): boolean {
-  if (typeof options !== 'object' || options === null) return false
-  for (const _name in options) return false
-  return true
 }

@@ -87,7 +87,7 @@ t.test('progress() counts what has left for the kernel', async (t) => {
   t.equal(new ReadableSink(createRaw({}), 100).progress(), 0)
 })
 
-t.test('a sink passes one run of bytes on as it is, and joins it with texts in order', async (t) => {
+t.test('a sink passes one run of bytes on as it is, beside texts in order', async (t) => {
   const sink = new ReadableSink(createRaw(), 1024)
   const run = Buffer.from('run')
 
@@ -96,3 +96,101 @@ t.test('a sink passes one run of bytes on as it is, and joins it with texts in o
   t.equal(sink.write(['é', run, 'b']), 6)
   t.equal(String(sink.readable.read()), 'érunb')
 })
+
+/** A response that takes `room` bytes before it is full. */
+function createResponse (room: number) {
+  const written: string[] = []
+  const raw = createRaw({
+    writableLength: 0,
+    write (bytes: Buffer) {
+      written.push(String(bytes))
+      raw.writableLength += bytes.length
+      return raw.writableLength < room
+    },
+    end () { written.push('end') }
+  }) as EventEmitter & ServerResponse & { writableLength: number }
+  const drain = (): void => {
+    raw.writableLength = 0
+    raw.emit('drain')
+  }
+  return { raw, written, drain }
+}
+
+t.test('a payload that is piped right into the response is passed by', async (t) => {
+  const { raw, written } = createResponse(100)
+  const sink = new ReadableSink(raw, 100)
+  sink.write(['before '])
+  sink.readable.pipe(raw)
+  await sink.opened
+  sink.write(['a', 'b'])
+  sink.write([Buffer.from('run'), 'c'])
+  const ended = new Promise((resolve) => sink.readable.once('end', resolve))
+  sink.end()
+  await ended
+
+  t.strictSame(written, ['before ', 'ab', 'run', 'c', 'end'])
+  t.equal(sink.progress(), 13 - 13)
+})
+
+t.test('what was ended before it was piped ends behind its bytes', async (t) => {
+  const { raw, written } = createResponse(100)
+  const sink = new ReadableSink(raw, 100)
+  sink.write(['all'])
+  sink.end()
+  sink.readable.pipe(raw)
+
+  t.strictSame(written, ['all', 'end'])
+})
+
+t.test('a full response gets the rest piece by piece as it drains, and its end last', async (t) => {
+  const { raw, written, drain } = createResponse(10)
+  const sink = new ReadableSink(raw, 20)
+  sink.readable.pipe(raw)
+  sink.write(['x'.repeat(12)])
+  t.equal(sink.blocked, false, 'full, but below the mark')
+  sink.write(['y'.repeat(9)])
+  t.equal(sink.blocked, true)
+  const ready = sink.ready()
+  t.strictSame(written, ['x'.repeat(12)])
+
+  drain()
+  await ready
+  t.strictSame(written.slice(1), ['y'.repeat(9)])
+  sink.write(['z'.repeat(10)])
+  sink.write(['last'])
+  sink.end()
+  t.strictSame(written.slice(2), ['z'.repeat(10)])
+  drain()
+
+  t.strictSame(written.slice(3), ['last', 'end'])
+})
+
+t.test('what is larger than a piece is written piece by piece, so that progress shows', async (t) => {
+  const { raw, written, drain } = createResponse(1)
+  const sink = new ReadableSink(raw, 1)
+  sink.readable.pipe(raw)
+  sink.write(['x'.repeat(150_000)])
+  const before = sink.progress()
+  drain()
+  drain()
+
+  t.strictSame(written.map(({ length }) => length), [65_536, 65_536, 18_928])
+  t.ok(sink.progress() > before)
+})
+
+for (const [what, prepare] of Object.entries({
+  'is listened to': (sink: ReadableSink) => { sink.readable.on('data', () => {}) },
+  'must not end the response': () => ({ end: false })
+})) {
+  t.test(`a payload that ${what} is piped as any other`, async (t) => {
+    const { raw, written } = createResponse(100)
+    const sink = new ReadableSink(raw, 100)
+    sink.readable.pipe(raw, prepare(sink) ?? undefined)
+    sink.write(['a'])
+    await new Promise((resolve) => setImmediate(resolve))
+    sink.write(['b'])
+    await new Promise((resolve) => setImmediate(resolve))
+
+    t.strictSame(written, ['a', 'b'])
+  })
+}
