@@ -18,7 +18,7 @@ const full = {
   fast: { servers: 'raw,openai,events,fastify-sse,better-sse,express-article,hono,openai-sdk,ai-sdk,portkey,nginx,ws-naive,fastify-websocket,ws-completion,ws,ws-openai', streams: '1,10,100', rounds: '3', warm: '1500', window: '5000' },
   paced: { servers: 'direct,raw,openai,events,fastify-sse,nginx,ws-naive,ws-completion,ws,ws-openai', streams: '200,500', rounds: '3', warm: '2000', window: '5000' }
 }
-const common = { tokens: { fast: '2000', paced: '100' }, batch: '16', rate: '50' }
+const common = { tokens: { fast: '2000', paced: '500' }, batch: '16', rate: '50' }
 
 export const usage = `node run.mjs [options]
 
@@ -30,7 +30,7 @@ export const usage = `node run.mjs [options]
   --rounds 3         how often all are measured, in turns
   --warm 1500        ms before the window
   --window 5000      ms that are measured
-  --tokens 2000      tokens of an answer (paced: 100)
+  --tokens 2000      tokens of an answer (paced: 500)
   --batch 16         events in one write of the fast upstream
   --rate 50          tokens a second of each paced stream
   --name fast        of the file of results
