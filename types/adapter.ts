@@ -29,7 +29,7 @@ export interface PushedItems<Item> {
    * Pushes all items that are left into `take`, one after the other; resolves behind the last.
    * @throws What the items end with, and what `take` throws.
    */
-  each (take: Take<Item>): Promise<void>
+  pushInto (take: Take<Item>): Promise<void>
 }
 
 /**

@@ -8,7 +8,7 @@ import { mergeStreamOptions, type ResolvedStreamOptions } from '../options.ts'
 import { Chat } from '../stream/chat.ts'
 import { exposeMessage } from '../stream/client-error.ts'
 import { openItems, startRun, type Core, type RunTarget } from '../stream/core.ts'
-import { isClientGone } from '../stream/end-reason.ts'
+import { isClientGone, toEndError } from '../stream/end-reason.ts'
 import { pump } from '../stream/pump.ts'
 import type { StreamRun } from '../stream/run.ts'
 import type { OpenedSource, OpenSource } from '../stream/source.ts'
@@ -98,7 +98,8 @@ function startStream (call: SourceCall, options: ResolvedStreamOptions): { run: 
   const { core, reply, source, client } = call
   const target: RunTarget = { transport: 'sse', options, log: reply.request.log, httpRequest: reply.request }
   const run: StreamRun = source instanceof Chat ? source.open(target) : startRun(core, target, openSource(call, options, () => run))
-  const sink = new ReadableSink(reply.raw, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES)
+  const onFailure = (error: unknown): void => run.stop('error', toEndError(error, false))
+  const sink = new ReadableSink(reply.raw, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES, onFailure)
   client.onLeft(() => {
     run.clientLeft()
     // A client that closed only its own side would be waited for as long as it takes nothing.

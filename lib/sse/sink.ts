@@ -26,20 +26,28 @@ export class ReadableSink implements Sink {
   readonly over: Promise<void>
   readonly #raw: ServerResponse
   readonly #highWaterMark: number
+  readonly #onFailure: (error: unknown) => void
   #open!: () => void
   #finish!: () => void
   #isDirect = false
   /** Direct: the response takes no more for now. */
   #isFull = false
+  /** Direct: what waits for room. Not in the payload: whoever listens to that would take it away. */
+  #queue: Uint8Array[] = []
+  #queued = 0
   #blocked = false
   #ended = false
   #closed = false
   #pushed = 0
   #waiting: Array<() => void> = []
 
-  /** @param highWaterMark Bytes in flight before the sink is blocked. */
-  constructor (raw: ServerResponse, highWaterMark: number) {
+  /**
+   * @param highWaterMark Bytes in flight before the sink is blocked.
+   * @param onFailure Told of what makes the response impossible, before the sink closes.
+   */
+  constructor (raw: ServerResponse, highWaterMark: number, onFailure: (error: unknown) => void = () => {}) {
     this.#raw = raw
+    this.#onFailure = onFailure
     this.#highWaterMark = highWaterMark
     this.opened = new Promise((resolve) => { this.#open = resolve })
     this.over = new Promise((resolve) => { this.#finish = resolve })
@@ -90,14 +98,30 @@ export class ReadableSink implements Sink {
   }
 
   progress (): number {
-    return this.#pushed - this.readable.readableLength - waitingBytes(this.#raw)
+    return this.#pushed - this.#queued - this.readable.readableLength - waitingBytes(this.#raw)
   }
 
   /** Takes parts that leave together. */
   #push (parts: readonly Uint8Array[]): void {
-    if (this.#isDirect && !this.#isFull) for (const part of parts) this.#isFull = !this.#raw.write(part)
-    else for (const part of parts) this.#blocked = !this.readable.push(part)
-    if (this.#isFull) this.#blocked = waitingBytes(this.#raw) + this.readable.readableLength >= this.#highWaterMark
+    if (!this.#isDirect) for (const part of parts) this.#blocked = !this.readable.push(part)
+    else if (this.#isFull) for (const part of parts) this.#enqueue(part)
+    else for (const part of parts) this.#writeRaw(part)
+    if (this.#isFull) this.#blocked = waitingBytes(this.#raw) + this.#queued >= this.#highWaterMark
+  }
+
+  #enqueue (bytes: Uint8Array): void {
+    this.#queue.push(bytes)
+    this.#queued += bytes.length
+  }
+
+  /** The first write sends the headers, which may be wrong. */
+  #writeRaw (bytes: Uint8Array): void {
+    try {
+      this.#isFull = !this.#raw.write(bytes)
+    } catch (error) {
+      this.#onFailure(error)
+      this.destroy()
+    }
   }
 
   #payloadIsRead (): void {
@@ -110,17 +134,20 @@ export class ReadableSink implements Sink {
     this.#isDirect = true
     this.#open()
     this.#raw.on('drain', this.#goOn)
+    const waiting: Buffer | null = this.readable.read()
+    if (waiting !== null) for (const piece of pieces(waiting)) this.#enqueue(piece)
     this.#goOn()
   }
 
   /** The response has room: gives it what waits, piece by piece. */
   readonly #goOn = (): void => {
     this.#isFull = false
-    while (!this.#isFull && this.readable.readableLength > 0) {
-      this.#isFull = !this.#raw.write(this.readable.read(Math.min(PIECE_BYTES, this.readable.readableLength)))
+    for (let bytes; !this.#isFull && (bytes = this.#queue.shift()) !== undefined;) {
+      this.#queued -= bytes.length
+      this.#writeRaw(bytes)
     }
     if (this.#isFull) return
-    if (this.#ended) this.#endResponse()
+    if (this.#ended && !this.#raw.writableEnded) this.#endResponse()
     this.#unblock()
   }
 
@@ -166,7 +193,7 @@ class Payload extends Readable {
 
   /** With trailers, Fastify does not let a pipe end the response. */
   override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
-    const isWatched = this.listenerCount('data') + this.listenerCount('readable') > 0
+    const isWatched = this.readableFlowing === true || this.listenerCount('data') + this.listenerCount('readable') > 0
     if (destination as unknown !== this.#raw || isWatched || options?.end === false) return super.pipe(destination, options)
     this.#onPipe()
     return destination

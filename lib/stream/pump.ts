@@ -35,8 +35,8 @@ export interface PumpSetup {
 export async function pump (setup: PumpSetup, first: Promise<Batch<unknown> | undefined> = setup.run.next()): Promise<void> {
   const { run, encoder, options } = setup
   const writer = new Writer(setup)
-  writer.write(setup.opening)
   try {
+    writer.write(setup.opening)
     await moveAll(run, writer, first)
     writer.write(encoder.end({ reason: 'complete' }))
     // Complete is what the client has, not what the upstream gave: it may still leave, or stop reading.
@@ -45,9 +45,10 @@ export async function pump (setup: PumpSetup, first: Promise<Batch<unknown> | un
   } catch (error) {
     run.fail(error)
     await endEarly(setup, writer)
+  } finally {
+    writer.stop()
+    await run.finish(writer.bytes)
   }
-  writer.stop()
-  await run.finish(writer.bytes)
 }
 
 async function moveAll (run: StreamRun, writer: Writer, first: Promise<Batch<unknown> | undefined>): Promise<void> {

@@ -214,12 +214,12 @@ export class StreamRun implements OpenStream {
   /** What comes before the first batch is pulled, for hooks and sources may have to be waited for. */
   get #canPush (): boolean {
     const { iterator } = this.#source ?? {}
-    return iterator !== undefined && 'each' in iterator && this.#starting === undefined && this.#eventHooks.length === 0 && !this.#tailSent
+    return iterator !== undefined && 'pushInto' in iterator && this.#starting === undefined && this.#eventHooks.length === 0 && !this.#tailSent
   }
 
   async #push (take: Take<Batch<unknown>>): Promise<void> {
     const { iterator, stage } = this.#source as OpenedSource
-    await (iterator as AsyncIterator<unknown> & PushedItems<unknown>).each((item) => {
+    await (iterator as AsyncIterator<unknown> & PushedItems<unknown>).pushInto((item) => {
       this.#checkGoing()
       const frames = this.#counted(stage.frames(item))
       return frames.length === 0 ? undefined : take({ frames })

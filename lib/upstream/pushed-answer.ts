@@ -26,20 +26,23 @@ class ConsumerLeft extends Error {
 
 /**
  * An answer that is produced by pushing. Its consumer takes it item by item, as any async iterable, or from some item
- * on by {@link each}, which makes no promise an item: at the pace of an LLM these cost as much as the token's own work.
+ * on by {@link pushInto}, which makes no promise an item: at the pace of an LLM these cost as much as the token's own work.
  *
- * States: idle -> (first `next()` or `each()`) producing <-> held, while the consumer has not asked for more -> over.
+ * States: idle -> (first `next()` or `pushInto()`) producing <-> held, while the consumer has not asked for more -> over.
  */
 export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined>, PushedItems<Item> {
   readonly #produce: Produce<Item>
   #producing: Promise<void> | undefined
   #isOver = false
   #hasLeft = false
-  /** Set by {@link each}. */
+  #leaving: Promise<IteratorResult<Item, undefined>> | undefined
+  /** Set by {@link pushInto}. */
   #take: Take<Item> | undefined
   #waiting: Waiting<Item> | undefined
   /** What `next()` returned last. */
-  #asked: Promise<IteratorResult<Item, undefined>> | undefined
+  #asked: Promise<unknown> = Promise.resolve()
+  /** Calls of `next()` that wait for one before them. */
+  #queued = 0
   #held: Held | undefined
   /** What ended the answer, until somebody was told. */
   #failure: { readonly error: unknown } | undefined
@@ -55,17 +58,29 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
 
   /** @throws What the producer failed with, once. */
   next (): Promise<IteratorResult<Item, undefined>> {
-    if (this.#waiting !== undefined) return (this.#asked as Promise<unknown>).then(() => this.next(), () => this.next())
-    this.#asked = new Promise((resolve, reject) => {
-      this.#waiting = { resolve, reject }
-      if (this.#isOver) this.#settle()
-      else this.#goOn()
-    })
-    return this.#asked
+    if (this.#leaving !== undefined) return this.#leaving
+    const asked = this.#waiting === undefined && this.#queued === 0 ? this.#ask() : this.#queue()
+    this.#asked = asked
+    return asked
   }
 
-  /** Ends the answer: at once while the producer waits for its consumer, else with what it has next. */
-  async return (): Promise<IteratorResult<Item, undefined>> {
+  /** Ends the answer: at once while the producer waits for its consumer, else behind what was asked for. */
+  return (): Promise<IteratorResult<Item, undefined>> {
+    this.#leaving ??= this.#leave()
+    return this.#leaving
+  }
+
+  async pushInto (take: Take<Item>): Promise<void> {
+    this.#take = take
+    if (!this.#isOver) this.#goOn()
+    await this.#producing
+    const failure = this.#takeFailure()
+    if (failure !== undefined) throw failure.error
+    if (this.#hasLeft) throw new ConsumerLeft()
+  }
+
+  async #leave (): Promise<IteratorResult<Item, undefined>> {
+    while (this.#waiting !== undefined || this.#queued > 0) await this.#asked.catch(() => {})
     this.#hasLeft = true
     if (this.#producing === undefined) this.#isOver = true
     this.#held?.refuse(new ConsumerLeft())
@@ -73,13 +88,21 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
     return over
   }
 
-  async each (take: Take<Item>): Promise<void> {
-    this.#take = take
-    if (!this.#isOver) this.#goOn()
-    await this.#producing
-    const failure = this.#takeFailure()
-    if (failure !== undefined) throw failure.error
-    if (this.#hasLeft) throw new ConsumerLeft()
+  #ask (): Promise<IteratorResult<Item, undefined>> {
+    return new Promise((resolve, reject) => {
+      this.#waiting = { resolve, reject }
+      if (this.#isOver) this.#settle()
+      else this.#goOn()
+    })
+  }
+
+  #queue (): Promise<IteratorResult<Item, undefined>> {
+    this.#queued++
+    const ask = (): Promise<IteratorResult<Item, undefined>> => {
+      this.#queued--
+      return this.#ask()
+    }
+    return this.#asked.then(ask, ask)
   }
 
   #goOn (): void {
@@ -102,13 +125,17 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
   #hand (item: Item, take: Take<Item>): Promise<void> | undefined {
     try {
       const ready = take(item)
-      if (ready === undefined) return undefined
-      ready.then(() => this.#held?.resume(), (error) => this.#refuse(error))
-      return this.#hold()
+      return ready === undefined ? undefined : this.#holdUntil(ready)
     } catch (error) {
       this.#failure = { error }
       throw new ConsumerLeft()
     }
+  }
+
+  #holdUntil (ready: Promise<void>): Promise<void> {
+    ready.then(() => this.#held?.resume(), (error) => this.#refuse(error))
+    // It may have left while it took the item.
+    return this.#hasLeft ? Promise.reject(new ConsumerLeft()) : this.#hold()
   }
 
   #refuse (error: unknown): void {
@@ -154,6 +181,6 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
  * @throws What the source throws, and what `take` does.
  */
 export async function eachItem<Item> (source: AsyncIterable<Item>, take: Take<Item>): Promise<void> {
-  if ('each' in source) return (source as AsyncIterable<Item> & PushedItems<Item>).each(take)
+  if ('pushInto' in source) return (source as AsyncIterable<Item> & PushedItems<Item>).pushInto(take)
   for await (const item of source) await take(item)
 }

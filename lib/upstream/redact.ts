@@ -11,8 +11,8 @@ export interface Redactor {
   /** Takes the secrets out of a text. */
   readonly redact: (text: string) => string
   /**
-   * Whether insides of JSON strings have nothing that `redact` would take out. Of a secret that has a quote itself, or is
-   * beyond ASCII, so that its bytes are others than its characters, it cannot know.
+   * Whether insides of JSON strings have nothing that `redact` would take out. Of a secret that has a quote or a backslash
+   * itself, or is beyond ASCII, so that its bytes are others than its characters, it cannot know.
    */
   readonly isClean: (texts: readonly BinaryText[]) => boolean
 }
@@ -38,7 +38,7 @@ export function queryOf (baseUrl: string): Record<string, string> {
 function createRedactor (values: ReadonlyArray<string | undefined>): Redactor {
   const secrets = listSecrets(values)
   const redact = createRedact(secrets)
-  const isKnowable = secrets.every((secret) => /^[ !#-~]*$/.test(secret))
+  const isKnowable = secrets.every((secret) => /^[ !#-[\]-~]*$/.test(secret))
   const shortest = Math.min(...secrets.map(({ length }) => length))
   // A secret is never shorter for being escaped, and no text has a quote.
   const isClean = (texts: readonly BinaryText[]): boolean => isTooShort(texts, shortest) || isUnchanged(redact, texts.join('"'))
@@ -54,11 +54,12 @@ function isUnchanged (redact: Redactor['redact'], text: string): boolean {
 }
 
 function createRedact (secrets: readonly string[]): Redactor['redact'] {
+  const isEscaped = secrets.some((secret) => secret.includes('\\'))
   let escaped: RegExp[] | undefined
   return (text) => {
     const clean = secrets.reduce((clean, secret) => clean.includes(secret) ? clean.replaceAll(secret, '[redacted]') : clean, text)
     // Most answers have backslashes, of line breaks; few have the escapes that can hide a character of a key.
-    if (!clean.includes('\\u00') && !clean.includes('\\/') && !clean.includes('%')) return clean
+    if (!isEscaped && !clean.includes('\\u00') && !clean.includes('\\/') && !clean.includes('%')) return clean
     escaped ??= secrets.map(escapedPattern)
     return escaped.reduce((clean, pattern) => clean.replace(pattern, '[redacted]'), clean)
   }
@@ -71,6 +72,9 @@ function listSecrets (values: ReadonlyArray<string | undefined>): string[] {
     .sort((a, b) => b.length - a.length)
 }
 
+/** JSON writes a backslash twice, and may write one before a slash. */
+const plainPatterns: Readonly<Record<string, string>> = { '/': '\\\\{0,8}/', '\\': '\\\\{1,8}' }
+
 /**
  * Matches a secret of which some characters are escaped, as JSON and URLs may: PHP writes `\/` for `/`, any writer may
  * write `\u002f` or `%2f`. Backslashes are doubled in JSON inside JSON; their number is bounded to keep time linear.
@@ -78,7 +82,7 @@ function listSecrets (values: ReadonlyArray<string | undefined>): string[] {
 function escapedPattern (secret: string): RegExp {
   const characters = Array.from(secret, (character) => {
     const hex = character.charCodeAt(0).toString(16).padStart(2, '0')
-    const plain = character === '/' ? '\\\\{0,8}/' : character.replace(/[\\^$.*+?()[\]{}|]/, '\\$&')
+    const plain = plainPatterns[character] ?? character.replace(/[\\^$.*+?()[\]{}|]/, '\\$&')
     return `(?:${plain}|\\\\{1,8}u00${hex}|%${hex})`
   })
   return new RegExp(characters.join(''), 'gi')

@@ -245,3 +245,22 @@ t.test('a client that leaves before the first byte is no error for Fastify', asy
   t.same(logged, [])
   t.same(rejections, [])
 })
+
+for (const http2 of [false, true]) {
+  t.test(`headers that cannot be sent end the stream with an error, over HTTP/${http2 ? 2 : 1}`, async (t) => {
+    const { app, listen, summary, rejections } = await createApp(t, {}, { http2 })
+    app.get('/', (_request, reply) => {
+      // As a wrapper of another package would fail.
+      reply.raw.writeHead = () => { throw new Error('no such header') }
+      return reply.sseStream(['text'])
+    })
+    const request = { port: await listen(), path: '/' }
+    const client = http2 ? openHttp2(request, 'destroy') : openSocket(request)
+    t.teardown(client.destroy)
+
+    t.match(await soon('the summary', summary), { reason: 'error', error: { message: 'no such header' } })
+    t.equal(app.llm.streams.size, 0)
+    await turn()
+    t.same(rejections, [])
+  })
+}

@@ -194,3 +194,52 @@ for (const [what, prepare] of Object.entries({
     t.strictSame(written, ['a', 'b'])
   })
 }
+
+t.test('who listens to a payload that is passed by takes nothing away', async (t) => {
+  const { raw, written, drain } = createResponse(4)
+  const sink = new ReadableSink(raw, 4)
+  sink.readable.pipe(raw)
+  sink.write(['full'])
+  sink.readable.on('data', () => {})
+  sink.write(['a'])
+  sink.write(['b'])
+  await new Promise((resolve) => setImmediate(resolve))
+  sink.end()
+  drain()
+
+  t.strictSame(written, ['full', 'a', 'b', 'end'])
+})
+
+t.test('a payload that flows already is piped as any other', async (t) => {
+  const { raw, written } = createResponse(100)
+  const sink = new ReadableSink(raw, 100)
+  sink.readable.resume()
+  sink.readable.pipe(raw)
+  sink.write(['a'])
+  await new Promise((resolve) => setImmediate(resolve))
+
+  t.strictSame(written, ['a'])
+})
+
+t.test('a response that ended drains without ending again', async (t) => {
+  const { raw, written, drain } = createResponse(100)
+  const sink = new ReadableSink(raw, 100)
+  sink.readable.pipe(raw)
+  sink.end()
+  Object.assign(raw, { writableEnded: true })
+  drain()
+
+  t.strictSame(written, ['end'])
+})
+
+t.test('a response that cannot be written fails and closes', async (t) => {
+  const failures: unknown[] = []
+  const raw = createRaw({ writableLength: 0, write () { throw new Error('no header') } })
+  const sink = new ReadableSink(raw, 100, (error) => failures.push(error))
+  sink.readable.pipe(raw)
+  sink.write(['a'])
+  await sink.over
+
+  t.match(failures, [{ message: 'no header' }])
+  t.equal(sink.closed, true)
+})

@@ -85,18 +85,36 @@ t.test('return() before the first next() starts nothing', async (t) => {
   t.strictSame(seen, [])
 })
 
-t.test('return() while the producer waits for its upstream stops it with what it has next', async (t) => {
-  const upstream = deferred<number>()
-  const answer = new PushedAnswer<number>(async (take) => { await take(await upstream.promise) })
-  const next = answer.next()
-  const returned = answer.return()
-  upstream.resolve(1)
+t.test('return() waits for what was asked for before it, as that of a generator', async (t) => {
+  const { answer, seen } = counting(9)
 
-  t.strictSame(await returned, { done: true, value: undefined })
-  t.strictSame(await next, { done: true, value: undefined })
+  t.strictSame(await Promise.all([answer.next(), answer.next(), answer.return(), answer.next()]), [
+    { done: false, value: 1 }, { done: false, value: 2 }, { done: true, value: undefined }, { done: true, value: undefined }
+  ])
+  t.strictSame(seen, ['1', '2', 'failed: the consumer takes no more', 'released'])
 })
 
-t.test('each() pushes all items, in the turn in which they come', async (t) => {
+t.test('a later next() does not overtake one that waits', async (t) => {
+  const { answer } = counting(3)
+  const first = answer.next()
+  const third = first.then(() => answer.next())
+  const second = answer.next()
+
+  t.match(await Promise.all([first, second, third]), [{ value: 1 }, { value: 2 }, { value: 3 }])
+})
+
+t.test('a consumer that leaves while it takes an item stops the producer', async (t) => {
+  const { answer, seen } = counting(9)
+  const over = answer.pushInto(() => {
+    void answer.return()
+    return new Promise(() => {})
+  })
+
+  await t.rejects(over, { message: 'the consumer takes no more' })
+  t.strictSame(seen, ['1', 'failed: the consumer takes no more', 'released'])
+})
+
+t.test('pushInto() pushes all items, in the turn in which they come', async (t) => {
   const taken: number[] = []
   let inTurn = false
   const answer = new PushedAnswer<number>(async (take) => {
@@ -104,34 +122,34 @@ t.test('each() pushes all items, in the turn in which they come', async (t) => {
     inTurn = taken.length === 3
   })
 
-  await answer.each((number) => { taken.push(number); return undefined })
+  await answer.pushInto((number) => { taken.push(number); return undefined })
 
   t.strictSame(taken, [1, 2, 3])
   t.equal(inTurn, true)
 })
 
-t.test('each() goes on behind what next() returned', async (t) => {
+t.test('pushInto() goes on behind what next() returned', async (t) => {
   const { answer } = counting(3)
   const taken: number[] = []
   await answer.next()
 
-  await answer.each((number) => { taken.push(number); return undefined })
+  await answer.pushInto((number) => { taken.push(number); return undefined })
 
   t.strictSame(taken, [2, 3])
   t.strictSame(await answer.next(), { done: true, value: undefined })
 })
 
-t.test('each() of an answer that is over pushes nothing', async () => {
+t.test('pushInto() of an answer that is over pushes nothing', async () => {
   const { answer } = counting(0)
   await answer.next()
 
-  await answer.each(() => { throw new Error('nothing is left') })
+  await answer.pushInto(() => { throw new Error('nothing is left') })
 })
 
 t.test('the producer waits for as long as the consumer says', async (t) => {
   const { answer, seen } = counting(2)
   const ready = deferred<undefined>()
-  const over = answer.each((number) => number === 1 ? ready.promise : undefined)
+  const over = answer.pushInto((number) => number === 1 ? ready.promise : undefined)
   await turn()
   t.strictSame(seen, ['1'])
 
@@ -141,10 +159,10 @@ t.test('the producer waits for as long as the consumer says', async (t) => {
   t.strictSame(seen, ['1', '2', 'released'])
 })
 
-t.test('each() throws what the producer failed with', async (t) => {
+t.test('pushInto() throws what the producer failed with', async (t) => {
   const { answer } = counting(1, new Error('no more'))
 
-  await t.rejects(answer.each(() => undefined), new Error('no more'))
+  await t.rejects(answer.pushInto(() => undefined), new Error('no more'))
 })
 
 const refusals: Record<string, Take<number>> = {
@@ -155,15 +173,15 @@ for (const [how, take] of Object.entries(refusals)) {
   t.test(`a consumer that ${how} stops the producer, which does not see its error`, async (t) => {
     const { answer, seen } = counting(9)
 
-    await t.rejects(answer.each(take), new Error('too much'))
+    await t.rejects(answer.pushInto(take), new Error('too much'))
 
     t.strictSame(seen, ['1', 'failed: the consumer takes no more', 'released'])
   })
 }
 
-t.test('each() that is cut short by return() never looks like a whole answer', async (t) => {
+t.test('pushInto() that is cut short by return() never looks like a whole answer', async (t) => {
   const { answer, seen } = counting(9)
-  const over = answer.each(() => new Promise(() => {}))
+  const over = answer.pushInto(() => new Promise(() => {}))
   await turn()
 
   await answer.return()

@@ -169,6 +169,14 @@ t.test('isClean() tells whether redact() would leave texts alone', async (t) => 
   for (const text of ['a"my sk/secret+1"b', 'other-key', 'sk\\/secret+1', 'sk%2fsecret+1', '\\u0073k/secret+1']) t.equal(isClean(text.split('"')), false, text)
 })
 
+t.test('redact() finds a secret with a backslash in JSON', async (t) => {
+  const secret = 'sk-ab\\cdef12'
+  const { redact } = createRedactor(secret)
+
+  t.equal(redact(`a ${secret}`), 'a [redacted]')
+  t.equal(redact(JSON.stringify({ key: secret })), '{"key":"[redacted]"}')
+})
+
 t.test('requests with the same key share a redactor, others do not', async (t) => {
   const redactorOf = createRedactors({})
   const first = redactorOf('sk-123456')
@@ -187,7 +195,7 @@ t.test('isClean() looks at texts that are as long as the shortest secret', async
 })
 
 t.test('isClean() says no where it cannot know', async (t) => {
-  for (const secret of ['schlüssel', 'with"quote', 'tab\tinside']) {
+  for (const secret of ['schlüssel', 'with"quote', 'with\\backslash', 'tab\tinside']) {
     t.equal(createRedactor(secret, {}).isClean(['a']), false, secret)
     t.equal(createRedactor(undefined, { 'x-key': secret }).isClean(['a']), false, secret)
   }

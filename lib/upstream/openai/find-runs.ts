@@ -33,11 +33,17 @@ const BACKSLASH = 0x5C
 export function findRuns (bytes: BinaryText, from: number, template: TextTemplate): Section[] {
   const sections: Section[] = []
   for (let start = from; start < bytes.length;) {
-    const section = readRun(bytes, start, template) ?? { start, end: bytes.indexOf(BLANK_LINE, start) + BLANK_LINE.length }
+    const section = readRun(bytes, start, template) ?? { start, end: endOfBlock(bytes, start) }
     sections.push(section)
     start = section.end
   }
   return sections
+}
+
+/** Index behind the blank line that ends a block. Of more than one blank line, the last line end may stand alone. */
+export function endOfBlock (bytes: BinaryText | Buffer, start: number): number {
+  const blankLine = bytes.indexOf(BLANK_LINE, start)
+  return blankLine === -1 ? bytes.length : blankLine + BLANK_LINE.length
 }
 
 /**

@@ -4,8 +4,8 @@ import { EventStreamParser } from '../../event-stream/parser.ts'
 import { WholeBlocks } from '../../event-stream/whole-blocks.ts'
 import { ChatDecoder, type ChatDecoderOptions } from './decode-chunk.ts'
 import { TemplateRun } from './text-run.ts'
-import { findRuns, readRun, type FoundRun, type Section } from './find-runs.ts'
-import { learnTemplate, type TextTemplate } from './text-template.ts'
+import { endOfBlock, findRuns, readRun, type FoundRun, type Section } from './find-runs.ts'
+import { BLANK_LINE, learnTemplate, type TextTemplate } from './text-template.ts'
 
 /** Options of {@link AnswerReader}. */
 export interface AnswerReaderOptions extends ChatDecoderOptions {
@@ -22,7 +22,6 @@ export interface ReadFrames {
   readonly failure?: unknown
 }
 
-const BLANK_LINE = Buffer.from('\n\n')
 
 /** A stream whose frames have nothing in common is not asked for a template again and again: so often, and once more for so many frames that had one. */
 const MAX_TRIES = 8
@@ -146,7 +145,7 @@ export class AnswerReader {
     const template = this.#template
     let at = start
     while (at < end && this.#template === template && !this.done) {
-      const next = bytes.indexOf(BLANK_LINE, at) + BLANK_LINE.length
+      const next = endOfBlock(bytes, at)
       const added: Frame[] = []
       try {
         this.#decode(bytes.subarray(at, next), added)

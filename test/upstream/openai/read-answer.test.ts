@@ -56,6 +56,21 @@ t.test('AnswerReader gives what ChatDecoder gives, whatever the frames are and h
   }), { numRuns: 500 })
 })
 
+t.test('more than one blank line between frames is one', async (t) => {
+  const frames = [ROLE, ...['a', ' b', ' c', ' d'].map((content) => delta({ content })), FINISH, '[DONE]']
+  for (const lineEnds of ['\n\n\n', '\n\n\n\n', '\n\n\n\n\n']) {
+    const bytes = Buffer.from(frames.map((data) => `data: ${data}${lineEnds}`).join(''))
+    const expected = decodeStream([bytes])
+    t.equal(expected.frames.length > 4, true)
+
+    for (let size = 1; size <= bytes.length; size += 1 + size % 7) {
+      const read = readStream(cut(bytes, () => size))
+      assert.deepEqual(plain(read.frames), plain(expected.frames), `${JSON.stringify(lineEnds)}, ${size} bytes at once`)
+      assert.equal(read.error, undefined)
+    }
+  }
+})
+
 /** Chunks that are parsed late are objects of a class. */
 function plain (frames: readonly Frame[]): unknown {
   return frames.map(({ events, chunk }) => ({ events, chunk: chunk && { text: chunk.text, json: chunk.json } }))
