@@ -22,7 +22,6 @@ export interface ReadFrames {
   readonly failure?: unknown
 }
 
-
 /** A stream whose frames have nothing in common is not asked for a template again and again: so often, and once more for so many frames that had one. */
 const MAX_TRIES = 8
 const FRAMES_A_TRY = 16
