@@ -165,6 +165,7 @@ export class ReadableSink implements Sink {
   /** The response is over: whoever waits goes on, and sees `closed`. */
   readonly #close = (): void => {
     this.#closed = true
+    this.#raw.off('drain', this.#goOn)
     this.#open()
     this.#finish()
     this.#wake()

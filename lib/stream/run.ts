@@ -109,8 +109,8 @@ export class StreamRun implements OpenStream {
   }
 
   /**
-   * Hands on all that is left, as {@link next} would return it. Where no hook must see each event, a source that can
-   * push does so, without a promise a batch.
+   * Hands on all that is left behind a batch that {@link next} returned, so that the source is open and its hooks have
+   * begun. Where no hook must see each event, a source that can push does so, without a promise a batch.
    * @param take Takes a batch, at once; returns a promise when the next must wait.
    * @throws As {@link next}, and what `take` throws.
    */
@@ -211,10 +211,9 @@ export class StreamRun implements OpenStream {
     }
   }
 
-  /** What comes before the first batch is pulled, for hooks and sources may have to be waited for. */
   get #canPush (): boolean {
-    const { iterator } = this.#source ?? {}
-    return iterator !== undefined && 'pushInto' in iterator && this.#starting === undefined && this.#eventHooks.length === 0 && !this.#tailSent
+    const { iterator } = this.#source as OpenedSource
+    return 'pushInto' in iterator && this.#eventHooks.length === 0 && !this.#tailSent
   }
 
   async #push (take: Take<Batch<unknown>>): Promise<void> {
