@@ -119,9 +119,13 @@ export class ReadableSink implements Sink {
     try {
       this.#isFull = !this.#raw.write(bytes)
     } catch (error) {
-      this.#onFailure(error)
-      this.destroy()
+      this.#fail(error)
     }
+  }
+
+  #fail (error: unknown): void {
+    this.#onFailure(error)
+    this.destroy()
   }
 
   #payloadIsRead (): void {
@@ -154,7 +158,11 @@ export class ReadableSink implements Sink {
   /** Fastify waits for the end of its payload, whoever writes its bytes. */
   #endResponse (): void {
     this.readable.resume()
-    this.#raw.end()
+    try {
+      this.#raw.end()
+    } catch (error) {
+      this.#fail(error)
+    }
   }
 
   #unblock (): void {

@@ -246,13 +246,13 @@ t.test('a client that leaves before the first byte is no error for Fastify', asy
   t.same(rejections, [])
 })
 
-for (const http2 of [false, true]) {
-  t.test(`headers that cannot be sent end the stream with an error, over HTTP/${http2 ? 2 : 1}`, async (t) => {
+for (const [what, http2, items] of [['a text', false, ['text']], ['a text', true, ['text']], ['nothing', false, []], ['nothing', true, []]] as const) {
+  t.test(`headers that cannot be sent end a stream of ${what} with an error, over HTTP/${http2 ? 2 : 1}`, async (t) => {
     const { app, listen, summary, rejections } = await createApp(t, {}, { http2 })
     app.get('/', (_request, reply) => {
       // As a wrapper of another package would fail.
       reply.raw.writeHead = () => { throw new Error('no such header') }
-      return reply.sseStream(['text'])
+      return reply.sseStream(items)
     })
     const request = { port: await listen(), path: '/' }
     const client = http2 ? openHttp2(request, 'destroy') : openSocket(request)
