@@ -32,6 +32,7 @@ export class ChatStage implements Stage {
   readonly #request: ChatRequest
   readonly #prices: ReadonlyMap<string, ModelPrice>
   readonly #unfinished = new Set<number>()
+  readonly #finished = new Set<number>()
   readonly #finishReasons: FinishReason[] = []
   #started = false
   #ended = false
@@ -146,13 +147,15 @@ export class ChatStage implements Stage {
         return this.#countDeltas(event.choice, 1, event.arguments.length)
       case 'finish':
         this.#unfinished.delete(event.choice)
+        this.#finished.add(event.choice)
         this.#finishReasons.push(event.reason)
     }
   }
 
   #countDeltas (choice: number, deltas: number, characters: number): void {
     this.#firstTokenAt ??= performance.now()
-    this.#unfinished.add(choice)
+    // Some upstreams name the reason in every chunk: what comes behind it begins no choice.
+    if (!this.#finished.has(choice)) this.#unfinished.add(choice)
     this.#deltas += deltas
     this.#characters += characters
   }

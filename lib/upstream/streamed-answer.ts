@@ -72,7 +72,8 @@ export class StreamedAnswer {
 
   /** Reads what is there; returns whether there was anything. */
   #read (): boolean {
-    const chunk: Buffer | null = this.#body.destroyed ? null : this.#body.read()
+    // What came before its connection failed is there to be read; what nobody wants is not.
+    const chunk: Buffer | null = this.#setup.limits.ended ? null : this.#body.read()
     if (chunk !== null) this.#readChunk(chunk)
     else if (this.#bodyEnd === undefined) return false
     else if (this.#bodyEnd.error != null) this.#endBy(this.#bodyEnd.error)

@@ -229,3 +229,10 @@ t.test('a chat stage takes a run apart that comes before the start', async (t) =
   t.match(first?.events, [{ type: 'start' }, { text: 'a' }, { text: 'b' }])
   t.strictSame(others, [])
 })
+
+t.test('a chat stage makes no second finish for a choice whose upstream goes on behind its own', async (t) => {
+  const stage = createStage()
+  const frames = [...stage.frames([start, text, finish, text]), ...stage.frames({ frames: [runOf(['a'])] }), ...stage.tail()]
+
+  t.strictSame(eventsOf(frames).filter(({ type }) => type === 'finish'), [finish])
+})

@@ -1,5 +1,6 @@
 import { getEventListeners, once } from 'node:events'
 import { createServer as createTlsServer } from 'node:https'
+import type { Socket } from 'node:net'
 import { createGzip } from 'node:zlib'
 import t from 'tap'
 import { Agent } from 'undici'
@@ -796,6 +797,28 @@ t.test('no rejection is left unhandled', async (t) => {
 
   t.strictSame(watched.rejections, [])
   t.strictSame(watched.warnings, [])
+})
+
+t.test('what came before its connection failed is read, however far behind the consumer is', async (t) => {
+  const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n'
+  const chunked = (bytes: string): string => `${Buffer.byteLength(bytes).toString(16)}\r\n${bytes}\r\n`
+  const connected = deferred<Socket>()
+  const { baseUrl } = await startTcp(t, (socket) => {
+    socket.write(head + chunked(ROLE + textChunk('first')))
+    connected.resolve(socket)
+  })
+  const answer = open(createAdapter(t, { baseUrl }), createContext())
+  t.equal(textOf(await answer.next()), 'first')
+
+  const socket = await connected.promise
+  const closed = once(socket, 'close')
+  // The body's last chunk is missing: its connection fails, though the answer is whole.
+  socket.end(chunked(Array.from({ length: 100 }, (_, index) => textChunk(` ${index}`)).join('') + FINISH + DONE))
+  await soon('the close', closed)
+  const { text, error } = await read(answer)
+
+  t.equal(error, undefined)
+  t.equal(text, Array.from({ length: 100 }, (_, index) => ` ${index}`).join(''))
 })
 
 t.test('frames without content are held up to a mebibyte, not up to a number alone', async (t) => {

@@ -20,24 +20,26 @@ export interface Section {
   readonly run?: FoundRun
 }
 
+/** Frames of the first guess. */
+const FIRST_GUESS = 16
+
 const LF = 0x0A
 const QUOTE = 0x22
 const BACKSLASH = 0x5C
 
 /**
- * Finds the runs of frames that are like the template.
+ * Finds the runs of frames that are like the template, one after the other: whoever has another template by then need
+ * not go on.
  * @param bytes Whole blocks, each with its blank line; valid UTF-8.
  * @param from Where to begin.
  * @returns Sections in order, up to the end of the bytes: runs, and single blocks between them.
  */
-export function findRuns (bytes: BinaryText, from: number, template: TextTemplate): Section[] {
-  const sections: Section[] = []
+export function * findRuns (bytes: BinaryText, from: number, template: TextTemplate): Generator<Section, void, undefined> {
   for (let start = from; start < bytes.length;) {
     const section = readRun(bytes, start, template) ?? { start, end: endOfBlock(bytes, start) }
-    sections.push(section)
+    yield section
     start = section.end
   }
-  return sections
 }
 
 /** Index behind the blank line that ends a block. Of more than one blank line, the last line end may stand alone. */
@@ -50,32 +52,53 @@ export function endOfBlock (bytes: BinaryText | Buffer, start: number): number {
  * Reads the run that begins there, if any. Behind it there may be anything, also no whole block.
  *
  * Reads texts at the places where they are if all frames are alike, and compares all that is between them at once: that
- * is several times as fast as to search, or to compare frame by frame.
+ * is several times as fast as to search, or to compare frame by frame. Each guess is twice as long as the one that was
+ * right before it, so that a wrong one costs no more than what is right: time is linear.
  */
 export function readRun (bytes: BinaryText, start: number, template: TextTemplate): Section | undefined {
+  const run: FoundRun = createRun(template)
+  let end = start
+  for (let most = FIRST_GUESS; ; most *= 2) {
+    const guess = checkGuess(bytes, end, guessRun(bytes, end, template, most), template)
+    addRun(run, guess)
+    end = endOf(end, guess, template)
+    if (guess.middles.length < most) break
+  }
+  return end === start ? undefined : { start, end, run }
+}
+
+function createRun ({ beforePadding }: TextTemplate): FoundRun {
+  const middles: BinaryText[] = []
+  return { middles, texts: beforePadding === undefined ? middles : [], characters: 0 }
+}
+
+function addRun (run: FoundRun, { middles, texts, characters }: FoundRun): void {
+  for (const middle of middles) run.middles.push(middle)
+  if (run.texts !== run.middles) for (const text of texts) run.texts.push(text)
+  run.characters += characters
+}
+
+/** Returns what of a guess is right. */
+function checkGuess (bytes: BinaryText, start: number, guess: FoundRun, template: TextTemplate): FoundRun {
   const { head, ending, joint } = template
-  if (!bytes.startsWith(head, start)) return undefined
-  const run = guessRun(bytes, start, template)
-  const expected = run.middles.join(joint)
+  const expected = guess.middles.join(joint)
   const first = start + head.length
   const last = first + expected.length
-  const isAlike = bytes.slice(first, last) === expected && bytes.startsWith(ending, last)
-  const count = isAlike ? run.middles.length : countBefore(run.middles, firstDifference(bytes.slice(first), expected), template)
-  return count === 0 ? undefined : makeSection(start, count === run.middles.length ? run : shorten(run, count), template)
+  if (bytes.slice(first, last) === expected && bytes.startsWith(ending, last)) return guess
+  return shorten(guess, countBefore(guess.middles, firstDifference(bytes.slice(first), expected), template))
 }
 
-function makeSection (start: number, run: FoundRun, { joint }: TextTemplate): Section {
-  const around = joint.length
-  return { start, end: run.middles.reduce((end, { length }) => end + around + length, start), run }
+function endOf (start: number, { middles }: FoundRun, { joint }: TextTemplate): number {
+  return middles.reduce((end, { length }) => end + joint.length + length, start)
 }
 
-/** Goes from text to text for as long as blocks end where they should. */
-function guessRun (bytes: BinaryText, start: number, template: TextTemplate): FoundRun {
+/** Goes from text to text for as long as blocks end where they should, but not beyond so many. */
+function guessRun (bytes: BinaryText, start: number, template: TextTemplate, most: number): FoundRun {
   const { head, ending, beforePadding } = template
-  const middles: BinaryText[] = []
-  const texts: BinaryText[] = beforePadding === undefined ? middles : []
-  let characters = 0
-  for (let at = start; at < bytes.length;) {
+  const run = createRun(template)
+  const { middles, texts } = run
+  if (!bytes.startsWith(head, start)) return run
+  for (let at = start; at < bytes.length && middles.length < most;) {
     const from = at + head.length
     const plainEnd = endOfPlain(bytes, from)
     const quote = closingQuote(bytes, plainEnd)
@@ -87,10 +110,10 @@ function guessRun (bytes: BinaryText, start: number, template: TextTemplate): Fo
     if (units === 0 || (beforePadding !== undefined && !isPadded(bytes, quote, middleEnd, beforePadding))) break
     middles.push(beforePadding === undefined ? text : bytes.slice(from, middleEnd))
     if (beforePadding !== undefined) texts.push(text)
-    characters += units
+    run.characters += units
     at = end
   }
-  return { middles, texts, characters }
+  return run
 }
 
 /** Index of the first byte that is not ASCII as it stands: most texts have none before their closing quote. */

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { findRuns, type Section } from '../../../lib/upstream/openai/find-runs.ts'
+import { findRuns as iterateRuns, type Section } from '../../../lib/upstream/openai/find-runs.ts'
 import { MAX_FRAME_BYTES, learnTemplate, type TextTemplate } from '../../../lib/upstream/openai/text-template.ts'
 
 const OPENAI = '{"id":"c1","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"TEXT"},"logprobs":null,"finish_reason":null}],"usage":null}'
@@ -16,6 +16,8 @@ const binary = (text: string): string => Buffer.from(text).toString('latin1')
 function shape (sections: readonly Section[]): string {
   return sections.map(({ run }) => run === undefined ? '-' : `+${run.texts.length}`).join(' ')
 }
+
+const findRuns = (...args: Parameters<typeof iterateRuns>): Section[] => [...iterateRuns(...args)]
 
 t.test('frames that follow each other are one run, and blocks between them are others', async (t) => {
   const other = 'data: {"other":true}\n\n'
@@ -78,4 +80,25 @@ t.test('padding may be any letters, and nothing else', async (t) => {
   for (const wrong of ['\\n', 'a\u0001', 'a","usage":{"x":"']) t.equal(shape(findRuns(padded('a', wrong) + padded('b', 'x'), 0, template)), '- +1', JSON.stringify(wrong))
   t.equal(shape(findRuns(padded('a', 'x').replace('obfuscation', 'obfuscatioN') + padded('b', 'x'), 0, template)), '- +1')
   t.equal(shape(findRuns(padded('a', 'x') + padded('b', 'x').replace('"choices"', '"choiceS"'), 0, template)), '+1 -', 'the run that is left has its own texts')
+})
+
+t.test('a run may be as long as the bytes are, and end anywhere among its guesses', async (t) => {
+  for (const count of [15, 16, 17, 47, 48, 49, 1_000]) {
+    const texts = Array.from({ length: count }, (_, index) => `t${index}`)
+    const bytes = texts.map((text) => frame(text)).join('')
+
+    const [section, ...others] = findRuns(bytes + frame('x').replace('"created":1', '"created":2'), 0, template)
+    t.strictSame(section?.run?.texts, texts)
+    t.equal(section?.end, bytes.length)
+    t.equal(shape(others), '-')
+    t.equal(shape(findRuns(bytes, 0, template)), `+${count}`)
+  }
+})
+
+t.test('frames that look alike until they are compared are not all compared again and again', async (t) => {
+  // Compared to the end for each frame, these would be hundreds of millions of comparisons of 60 bytes.
+  const other = frame('a').replace('"usage":null', '"usage":nulL')
+  const count = 30_000
+
+  t.equal(findRuns(other.repeat(count), 0, template).length, count)
 })
