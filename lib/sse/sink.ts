@@ -45,7 +45,7 @@ export class ReadableSink implements Sink {
    * @param highWaterMark Bytes in flight before the sink is blocked.
    * @param onFailure Told of what makes the response impossible, before the sink closes.
    */
-  constructor (raw: ServerResponse, highWaterMark: number, onFailure: (error: unknown) => void = () => {}) {
+  constructor (raw: ServerResponse, highWaterMark: number, onFailure: (error: unknown) => void) {
     this.#raw = raw
     this.#onFailure = onFailure
     this.#highWaterMark = highWaterMark

@@ -9,10 +9,14 @@ function createRaw (fields: object = { writableLength: 0 }) {
   return Object.assign(raw, { destroy: () => raw.emit('close') }, fields) as unknown as EventEmitter & ServerResponse
 }
 
+function createSink (raw: ServerResponse, highWaterMark: number, onFailure: (error: unknown) => void = (error) => { throw error }): ReadableSink {
+  return new ReadableSink(raw, highWaterMark, onFailure)
+}
+
 const bytes = (length: number) => ['x'.repeat(length)]
 
 t.test('a sink is blocked from the write that fills it until it is read', async (t) => {
-  const sink = new ReadableSink(createRaw(), 10)
+  const sink = createSink(createRaw(), 10)
   await sink.ready()
   t.equal(sink.blocked, false)
 
@@ -28,7 +32,7 @@ t.test('a sink is blocked from the write that fills it until it is read', async 
 })
 
 t.test('a sink counts the bytes of its messages, which leave in one piece', async (t) => {
-  const sink = new ReadableSink(createRaw(), 1024)
+  const sink = createSink(createRaw(), 1024)
 
   t.equal(sink.write(['é', 'ab', '']), 4)
   t.equal(sink.write([]), 0)
@@ -37,7 +41,7 @@ t.test('a sink counts the bytes of its messages, which leave in one piece', asyn
 })
 
 t.test('a sink hands large writes over in pieces, so that progress shows', async (t) => {
-  const sink = new ReadableSink(createRaw(), 1024)
+  const sink = createSink(createRaw(), 1024)
   const sizes: number[] = []
   sink.write(bytes(150_000))
   sink.readable.on('data', (chunk) => sizes.push(chunk.length))
@@ -49,7 +53,7 @@ t.test('a sink hands large writes over in pieces, so that progress shows', async
 
 t.test('a sink that is closed or ended takes writes and drops them', async (t) => {
   const raw = createRaw()
-  const sink = new ReadableSink(raw, 10)
+  const sink = createSink(raw, 10)
   sink.end()
   t.equal(sink.write(bytes(20)), 0)
   raw.emit('finish')
@@ -63,7 +67,7 @@ t.test('a sink that is closed or ended takes writes and drops them', async (t) =
 })
 
 t.test('destroy() ends every wait', async (t) => {
-  const sink = new ReadableSink(createRaw(), 1)
+  const sink = createSink(createRaw(), 1)
   sink.write(bytes(20))
   const waits = [sink.ready(), sink.over, sink.opened]
 
@@ -76,19 +80,19 @@ t.test('destroy() ends every wait', async (t) => {
 
 t.test('progress() counts what has left for the kernel', async (t) => {
   const http1 = createRaw({ writableLength: 3 })
-  const sink = new ReadableSink(http1, 100)
+  const sink = createSink(http1, 100)
   sink.write(bytes(10))
   t.equal(sink.progress(), -3)
   sink.readable.read()
   t.equal(sink.progress(), 7)
 
-  const http2 = new ReadableSink(createRaw({ stream: { writableLength: 4 } }), 100)
+  const http2 = createSink(createRaw({ stream: { writableLength: 4 } }), 100)
   t.equal(http2.progress(), -4)
-  t.equal(new ReadableSink(createRaw({}), 100).progress(), 0)
+  t.equal(createSink(createRaw({}), 100).progress(), 0)
 })
 
 t.test('a sink passes one run of bytes on as it is, beside texts in order', async (t) => {
-  const sink = new ReadableSink(createRaw(), 1024)
+  const sink = createSink(createRaw(), 1024)
   const run = Buffer.from('run')
 
   t.equal(sink.write([run]), 3)
@@ -118,7 +122,7 @@ function createResponse (room: number) {
 
 t.test('a payload that is piped right into the response is passed by', async (t) => {
   const { raw, written } = createResponse(100)
-  const sink = new ReadableSink(raw, 100)
+  const sink = createSink(raw, 100)
   sink.write(['before '])
   sink.readable.pipe(raw)
   await sink.opened
@@ -134,7 +138,7 @@ t.test('a payload that is piped right into the response is passed by', async (t)
 
 t.test('what was ended before it was piped ends behind its bytes', async (t) => {
   const { raw, written } = createResponse(100)
-  const sink = new ReadableSink(raw, 100)
+  const sink = createSink(raw, 100)
   sink.write(['all'])
   sink.end()
   sink.readable.pipe(raw)
@@ -144,7 +148,7 @@ t.test('what was ended before it was piped ends behind its bytes', async (t) => 
 
 t.test('a full response gets the rest piece by piece as it drains, and its end last', async (t) => {
   const { raw, written, drain } = createResponse(10)
-  const sink = new ReadableSink(raw, 20)
+  const sink = createSink(raw, 20)
   sink.readable.pipe(raw)
   sink.write(['x'.repeat(12)])
   t.equal(sink.blocked, false, 'full, but below the mark')
@@ -167,7 +171,7 @@ t.test('a full response gets the rest piece by piece as it drains, and its end l
 
 t.test('what is larger than a piece is written piece by piece, so that progress shows', async (t) => {
   const { raw, written, drain } = createResponse(1)
-  const sink = new ReadableSink(raw, 1)
+  const sink = createSink(raw, 1)
   sink.readable.pipe(raw)
   sink.write(['x'.repeat(150_000)])
   const before = sink.progress()
@@ -184,7 +188,7 @@ for (const [what, prepare] of Object.entries({
 })) {
   t.test(`a payload that ${what} is piped as any other`, async (t) => {
     const { raw, written } = createResponse(100)
-    const sink = new ReadableSink(raw, 100)
+    const sink = createSink(raw, 100)
     sink.readable.pipe(raw, prepare(sink) ?? undefined)
     sink.write(['a'])
     await new Promise((resolve) => setImmediate(resolve))
@@ -197,7 +201,7 @@ for (const [what, prepare] of Object.entries({
 
 t.test('who listens to a payload that is passed by takes nothing away', async (t) => {
   const { raw, written, drain } = createResponse(4)
-  const sink = new ReadableSink(raw, 4)
+  const sink = createSink(raw, 4)
   sink.readable.pipe(raw)
   sink.write(['full'])
   sink.readable.on('data', () => {})
@@ -212,7 +216,7 @@ t.test('who listens to a payload that is passed by takes nothing away', async (t
 
 t.test('a payload that flows already is piped as any other', async (t) => {
   const { raw, written } = createResponse(100)
-  const sink = new ReadableSink(raw, 100)
+  const sink = createSink(raw, 100)
   sink.readable.resume()
   sink.readable.pipe(raw)
   sink.write(['a'])
@@ -223,7 +227,7 @@ t.test('a payload that flows already is piped as any other', async (t) => {
 
 t.test('a response that ended drains without ending again', async (t) => {
   const { raw, written, drain } = createResponse(100)
-  const sink = new ReadableSink(raw, 100)
+  const sink = createSink(raw, 100)
   sink.readable.pipe(raw)
   sink.end()
   Object.assign(raw, { writableEnded: true })
@@ -235,7 +239,7 @@ t.test('a response that ended drains without ending again', async (t) => {
 t.test('a response that cannot be written fails and closes', async (t) => {
   const failures: unknown[] = []
   const raw = createRaw({ writableLength: 0, write () { throw new Error('no header') } })
-  const sink = new ReadableSink(raw, 100, (error) => failures.push(error))
+  const sink = createSink(raw, 100, (error) => failures.push(error))
   sink.readable.pipe(raw)
   sink.write(['a'])
   await sink.over

@@ -190,6 +190,18 @@ t.test('pushInto() that is cut short by return() never looks like a whole answer
   t.strictSame(seen, ['1', 'failed: the consumer takes no more', 'released'])
 })
 
+t.test('a producer that waits for its upstream is stopped with what it has next', async (t) => {
+  const upstream = deferred<number>()
+  const answer = new PushedAnswer<number>(async (take) => { await take(await upstream.promise) })
+  const over = answer.pushInto(() => { throw new Error('nobody wants it') })
+  const returned = answer.return()
+  await turn()
+  upstream.resolve(1)
+
+  await t.rejects(over, { message: 'the consumer takes no more' })
+  t.strictSame(await returned, { done: true, value: undefined })
+})
+
 t.test('eachItem() pushes where the source can, and pulls where it cannot', async (t) => {
   const sources: Array<AsyncIterable<number>> = [counting(3).answer, (async function * () { yield * [1, 2, 3] })()]
   for (const source of sources) {
