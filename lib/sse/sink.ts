@@ -13,7 +13,7 @@ const PIECE_BYTES = 65_536
  * Sink over one `Readable` that is Fastify's payload, so that `onSend` hooks, headers and cookies of other plugins,
  * HTTP/1, HTTP/2 and `inject()` all work as for any reply.
  *
- * States: closed in -> piped or direct -> over. What is written before Fastify takes the payload waits in it. A payload
+ * States: waiting -> piped or direct -> over. What is written before Fastify takes the payload waits in it. A payload
  * that Fastify pipes right into the response is `direct`: the bytes go there without it, one buffer and a turn of the
  * event loop less for each write. One that a hook wraps (compression, say) or listens to is `piped` as any other.
  */

@@ -1,4 +1,4 @@
-import type { AdapterContext, Take } from '../../types/adapter.ts'
+import type { AdapterContext, Take, UpstreamAdapter } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { ModelNotFoundError, UpstreamTotalTimeoutError, isLlmError } from '../errors.ts'
@@ -6,7 +6,8 @@ import type { ResolvedUpstreamOptions } from '../options.ts'
 import { hidePrompts } from './hide-prompts.ts'
 import { LinkedAbort, guard } from './linked-abort.ts'
 import { encodeRequest } from './openai/encode-request.ts'
-import type { Redactor } from './redact.ts'
+import { PushedAnswer } from './pushed-answer.ts'
+import { createRedactors, type Redactor } from './redact.ts'
 import { retryDelayMs, waitBeforeRetry } from './retry.ts'
 
 /** What an upstream is asked, before a transport puts it in its own form. */
@@ -30,7 +31,7 @@ export interface PreparedRequest extends Redactor {
 export type Transport = (request: PreparedRequest) => (take: Take<Batch>) => Promise<void>
 
 /** An upstream, however it is spoken to. */
-export interface Upstream {
+interface Upstream {
   readonly options: ResolvedUpstreamOptions
   readonly transport: Transport
   /** Keeps the secrets of a request with this key, and those of its own headers. */
@@ -38,16 +39,26 @@ export interface Upstream {
 }
 
 /** Who asks what. */
-export interface Question {
+interface Question {
   readonly request: ChatRequest
   readonly context: AdapterContext
 }
 
 /**
- * Asks an upstream, whatever transport it speaks: looks up the key, tries again before the first token, and bounds all
- * tries by `totalTimeoutMs`.
+ * Makes the adapter of an upstream, whatever transport it speaks: looks up the key, tries again before the first token,
+ * and bounds all tries by `totalTimeoutMs`.
  */
-export async function ask (upstream: Upstream, { request, context }: Question, take: Take<Batch>): Promise<void> {
+export function createAdapter (options: ResolvedUpstreamOptions, transport: Transport): UpstreamAdapter {
+  const upstream = { options, transport, redactorOf: createRedactors({ ...options.headers, ...queryOf(options.baseUrl) }) }
+  return (request, context) => new PushedAnswer<Batch>((take) => ask(upstream, { request, context }, take))
+}
+
+/** Some upstreams want their key in the address, and a host may have put it there. */
+function queryOf (baseUrl: string): Record<string, string> {
+  return Object.fromEntries(new URL(baseUrl).searchParams)
+}
+
+async function ask (upstream: Upstream, { request, context }: Question, take: Take<Batch>): Promise<void> {
   const { totalTimeoutMs, models } = upstream.options
   checkModel(request.model, models)
   if (totalTimeoutMs === 0) return askPrepared(upstream, { request, context }, take)

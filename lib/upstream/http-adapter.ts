@@ -1,13 +1,10 @@
 import type { Dispatcher } from 'undici'
 import type { UpstreamAdapter } from '../../types/adapter.ts'
-import type { Batch } from '../../types/batch.ts'
 import type { UpstreamOptions } from '../../types/options.ts'
 import { resolveUpstreamOptions, type ResolvedUpstreamOptions } from '../options.ts'
 import { createAgent } from './agent.ts'
-import { ask, type Transport } from './ask.ts'
+import { createAdapter, type Transport } from './ask.ts'
 import { attempt } from './attempt.ts'
-import { PushedAnswer } from './pushed-answer.ts'
-import { createRedactors, queryOf } from './redact.ts'
 import { requestHeaders } from './request-headers.ts'
 
 /**
@@ -23,12 +20,7 @@ export function createHttpAdapter (options: UpstreamOptions): UpstreamAdapter {
 /** As {@link createHttpAdapter}, of options that are checked. */
 export function httpAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter {
   const own = options.dispatcher === undefined ? createAgent(options.connectTimeoutMs) : undefined
-  const upstream = {
-    options,
-    transport: httpTransport(options, options.dispatcher ?? own as Dispatcher),
-    redactorOf: createRedactors({ ...options.headers, ...queryOf(options.baseUrl) })
-  }
-  const adapter: UpstreamAdapter = (request, context) => new PushedAnswer<Batch>((take) => ask(upstream, { request, context }, take))
+  const adapter = createAdapter(options, httpTransport(options, options.dispatcher ?? own as Dispatcher))
   if (own !== undefined) adapter.close = () => own.destroy()
   return adapter
 }

@@ -30,11 +30,6 @@ export function createRedactors (headers: Readonly<Record<string, string>>): (ap
   }
 }
 
-/** Some upstreams want their key in the address, and a host may have put it there. */
-export function queryOf (baseUrl: string): Record<string, string> {
-  return Object.fromEntries(new URL(baseUrl).searchParams)
-}
-
 function createRedactor (values: ReadonlyArray<string | undefined>): Redactor {
   const secrets = listSecrets(values)
   const redact = createRedact(secrets)

@@ -1,11 +1,8 @@
 import type { UpstreamAdapter } from '../../../types/adapter.ts'
-import type { Batch } from '../../../types/batch.ts'
 import type { UpstreamOptions } from '../../../types/options.ts'
 import { InvalidRequestError } from '../../errors.ts'
 import { resolveUpstreamOptions, type ResolvedUpstreamOptions } from '../../options.ts'
-import { ask, type Transport } from '../ask.ts'
-import { PushedAnswer } from '../pushed-answer.ts'
-import { createRedactors, queryOf } from '../redact.ts'
+import { createAdapter, type Transport } from '../ask.ts'
 import { requestHeaders } from '../request-headers.ts'
 import { attempt } from './attempt.ts'
 import { encodeFrame, socketUrl } from './encode-request.ts'
@@ -24,12 +21,7 @@ export function createWebSocketAdapter (options: UpstreamOptions): UpstreamAdapt
 /** As {@link createWebSocketAdapter}, of options that are checked. */
 export function webSocketAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter {
   const sockets = new Sockets()
-  const upstream = {
-    options,
-    transport: webSocketTransport(options, sockets),
-    redactorOf: createRedactors({ ...options.headers, ...queryOf(options.baseUrl) })
-  }
-  const adapter: UpstreamAdapter = (request, context) => new PushedAnswer<Batch>((take) => ask(upstream, { request, context }, take))
+  const adapter = createAdapter(options, webSocketTransport(options, sockets))
   adapter.close = async () => sockets.close()
   return adapter
 }
