@@ -143,7 +143,9 @@ export function idleOf ({ idle }, kind) {
  */
 export function wholeOf (figures, kind) {
   const row = idleOf(figures, kind)
-  return row?.rss == null ? '-' : `${Math.round(row.rss * WHOLE / MIB_IN_KIB)} MiB`
+  if (row?.rss == null) return '-'
+  const size = `${Math.round(row.rss * WHOLE / MIB_IN_KIB)} MiB`
+  return row.connections < WHOLE ? `${size} (by ${row.connections.toLocaleString('en')})` : size
 }
 
 /**
