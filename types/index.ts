@@ -1,5 +1,6 @@
 export type * from './adapter.ts'
 export type * from './batch.ts'
+export type * from './client.ts'
 export type * from './dialect.ts'
 export type * from './encoder.ts'
 export type * from './fastify.ts'
