@@ -136,7 +136,7 @@ export class ChatSocket {
 
   async #open (signal: AbortSignal): Promise<SocketConnection> {
     const { key, connectTimeoutMs = 10_000, idleTimeoutMs, WebSocket = (globalThis as { WebSocket?: WebSocketLike }).WebSocket } = this.#options
-    if (!WebSocket) throw new ChatError('no-websocket', 'There is no global WebSocket; give one as option "WebSocket", that of the package "ws" say')
+    if (!WebSocket) throw new ChatError('no-websocket', 'There is no global WebSocket: give the option "WebSocket", from the package "ws" say')
     const secret = typeof key === 'function' ? await key() : key
     signal.throwIfAborted()
     return await new Promise((resolve, reject) => {

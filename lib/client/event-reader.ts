@@ -39,7 +39,7 @@ export function createEventReader (maxBufferSize: number): EventReader {
     if (data === '[DONE]') return openai.end()
     if (name === 'error') return [toErrorEvent(isObject(json) ? json.error ?? json : data)]
     if (name !== 'message') return []
-    if (!isObject(json)) return isCut ? [] : [errorEvent('invalid-response', 'The server sent data that is no JSON object')]
+    if (!isObject(json)) return isCut ? [] : [errorEvent('invalid-response', 'The server sent a message that is no JSON object')]
     return (json.type ? numbered : openai).decode(json)
   }
 

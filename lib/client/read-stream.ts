@@ -60,7 +60,7 @@ async function open (response: FetchResponse): Promise<ByteReader> {
   if (!ok) throw toError(response, await response.text())
   // 204: a stream that ended, and was seen to its end.
   if (body && type?.startsWith('text/event-stream')) return body.getReader()
-  throw new ChatError('invalid-response', `The server answered ${status} with content-type ${type}, expected text/event-stream`, { status })
+  throw new ChatError('invalid-response', `The server sent content-type ${type}, expected text/event-stream`, { status })
 }
 
 /** Waits for the network, and for no longer than it may be silent. A slow reader of ours is no silence. */

@@ -70,8 +70,8 @@ async function sendRequest (method: string, url: string, { headers, credentials,
   return fetch(url, {
     method,
     headers: { accept: 'text/event-stream', ...typeof headers === 'function' ? await headers() : headers, ...body && { 'content-type': 'application/json' } },
-    body: body && JSON.stringify(body),
-    credentials,
+    ...body && { body: JSON.stringify(body) },
+    ...credentials && { credentials },
     // The page may be on its way out.
     keepalive: method === 'DELETE',
     signal

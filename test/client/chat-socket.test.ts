@@ -298,7 +298,7 @@ t.test('a refused upgrade is tried again for statuses that may pass alone', asyn
     t.teardown(() => { server.close() })
     const socket = new ChatSocket(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, { WebSocket: NodeWebSocket, reconnect: { ...soonAgain, maxTries: 2 } })
 
-    t.match(await failureOf(socket.chat(request)), { code: 'connection', status, message: `The server closed the connection with status ${status}` })
+    t.match(await failureOf(socket.chat(request)), { code: 'connection', status, message: `The server closed with status ${status}` })
     t.equal(asked, requests)
   }
 })
