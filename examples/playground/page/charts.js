@@ -1,0 +1,219 @@
+import { draw, find, write } from './dom.js'
+import { Plot, roundUp } from './plot.js'
+
+/** @typedef {import('./measurement.js').Measurement} Measurement */
+/** @typedef {Readonly<Record<'sse' | 'ws', Measurement | undefined>>} Measurements */
+
+const names = /** @type {const} */ (['sse', 'ws'])
+const labels = { sse: 'SSE', ws: 'WebSocket' }
+
+/** Seconds that a plot shows at least, and at most. */
+const shortest = 5
+const longest = 30
+
+/** Tokens whose median is one point of the latency's line. */
+const medianOf = 9
+
+/** Milliseconds between two changes of the tables: figures that change with each frame cannot be read. */
+const tablesEveryMs = 250
+
+/** The three figures below the panes. */
+export class Charts {
+  #latency
+  #rate
+  #firstToken
+  #tables
+  #tablesAt = -Infinity
+  /** @type {Measurements} */
+  #measurements = { sse: undefined, ws: undefined }
+
+  /** @param {ParentNode} root */
+  constructor (root) {
+    const redraw = () => this.draw(this.#measurements, true)
+    this.#latency = new Plot(find(root, '#latency svg', SVGSVGElement), redraw)
+    this.#rate = new Plot(find(root, '#rate svg', SVGSVGElement), redraw)
+    this.#firstToken = new Bars(find(root, '#first-token svg', SVGSVGElement))
+    this.#tables = { first: new Table(root, '#first-token'), latency: new Table(root, '#latency'), rate: new Table(root, '#rate') }
+  }
+
+  /**
+   * @param {Measurements} measurements
+   * @param {boolean} [isLast] Whether no other call follows soon.
+   */
+  draw (measurements, isLast = false) {
+    this.#measurements = measurements
+    const now = performance.now()
+    const elapsed = Math.max(...names.map((name) => (measurements[name]?.elapsedMs(now) ?? 0) / 1_000))
+    const time = { from: Math.max(0, elapsed - longest), to: Math.max(shortest, elapsed) }
+    this.#drawLatency(time)
+    this.#drawRate(time, now)
+    this.#firstToken.draw(measurements, now)
+    if (!isLast && now - this.#tablesAt < tablesEveryMs) return
+    this.#tablesAt = now
+    this.#fillTables(now)
+  }
+
+  /** @param {{ from: number, to: number }} time */
+  #drawLatency (time) {
+    const series = names.map((name) => {
+      const dots = pointsOf(this.#measurements[name], time.from)
+      return { name, dots: thinOut(dots, time, this.#latency.columns), line: thinOut(medians(dots), time, this.#latency.columns / 2) }
+    })
+    const high = series.flatMap(({ dots }) => dots.map(({ y }) => y)).sort((a, b) => a - b)
+    // One long pause would flatten all the rest: it is drawn at the edge, and told in the table.
+    const top = roundUp(Math.max(40, Math.min(high.at(-1) ?? 0, 2.5 * (high[Math.floor(high.length * 0.95)] ?? 0))))
+    this.#latency.draw({ ...time, top, series })
+  }
+
+  /**
+   * @param {{ from: number, to: number }} time
+   * @param {number} now
+   */
+  #drawRate (time, now) {
+    const series = names.map((name) => {
+      const measurement = this.#measurements[name]
+      if (measurement?.firstMs === undefined) return { name, line: [] }
+      const moments = momentsBetween(Math.max(time.from * 1_000, measurement.firstMs), measurement.elapsedMs(now))
+      const rates = measurement.rates(moments)
+      measurement.peakRate = Math.max(measurement.peakRate, ...rates)
+      return { name, filled: true, line: moments.map((ms, index) => ({ x: ms / 1_000, y: Number(rates[index]) })) }
+    })
+    const top = roundUp(1.1 * Math.max(10, ...series.flatMap(({ line }) => line.map(({ y }) => y))))
+    this.#rate.draw({ ...time, top, series })
+  }
+
+  /** @param {number} now */
+  #fillTables (now) {
+    for (const name of names) {
+      const measurement = this.#measurements[name]
+      if (measurement === undefined) continue
+      const { firstMs, endMs, meanRate, peakRate } = measurement
+      const [rate] = endMs === undefined ? measurement.rates([measurement.elapsedMs(now)]) : []
+      this.#tables.first.fill(name, [firstMs, endMs].map(inMs))
+      this.#tables.latency.fill(name, measurement.gapsAt([0.5, 0.95, 1]).map((gap) => gap === undefined ? '–' : gap.toFixed(1)))
+      this.#tables.rate.fill(name, [rate, meanRate, peakRate || undefined].map((figure) => figure?.toFixed(0) ?? '–'))
+    }
+    for (const table of Object.values(this.#tables)) table.describe()
+  }
+}
+
+/** A table below a drawing; the drawing's text alternative says the same. */
+class Table {
+  #rows
+  #columns
+  #svg
+  #title
+
+  /**
+   * @param {ParentNode} root
+   * @param {string} figure
+   */
+  constructor (root, figure) {
+    const cells = (/** @type {string} */ name) => Array.from(root.querySelectorAll(`${figure} [data-series=${name}] td`))
+    this.#rows = { sse: cells('sse'), ws: cells('ws') }
+    this.#columns = Array.from(root.querySelectorAll(`${figure} thead th`), (cell) => cell.textContent ?? '')
+    this.#svg = find(root, `${figure} svg`, SVGSVGElement)
+    this.#title = this.#svg.getAttribute('aria-label')
+  }
+
+  /**
+   * @param {'sse' | 'ws'} name
+   * @param {readonly string[]} texts
+   */
+  fill (name, texts) {
+    for (const [index, cell] of this.#rows[name].entries()) write(cell, texts[index] ?? '–')
+  }
+
+  describe () {
+    const rows = names.map((name) => {
+      const figures = this.#rows[name].map((cell, index) => `${this.#columns[index]} ${cell.textContent}`)
+      return `${labels[name]}: ${figures.join(', ')}`
+    })
+    this.#svg.setAttribute('aria-label', `${this.#title}. ${rows.join('. ')}.`)
+  }
+}
+
+/** Two bars, which grow until the first token is there. */
+class Bars {
+  #svg
+  #bars
+
+  /** @param {SVGSVGElement} svg */
+  constructor (svg) {
+    this.#svg = svg
+    svg.setAttribute('viewBox', '0 0 100 40')
+    svg.setAttribute('preserveAspectRatio', 'none')
+    this.#bars = names.map((name, index) => {
+      const bar = draw('rect', { 'data-series': name, x: 0, y: index * 22, height: 18, width: 0 })
+      svg.append(draw('rect', { class: 'track', x: 0, y: index * 22, height: 18, width: 100 }), bar)
+      return bar
+    })
+  }
+
+  /**
+   * @param {Measurements} measurements
+   * @param {number} now
+   */
+  draw (measurements, now) {
+    const times = names.map((name) => measurements[name]?.firstMs ?? (measurements[name]?.endMs === undefined ? measurements[name]?.elapsedMs(now) ?? 0 : 0))
+    const top = roundUp(Math.max(50, ...times))
+    for (const [index, bar] of this.#bars.entries()) bar.setAttribute('width', String(Math.round(Number(times[index]) / top * 1_000) / 10))
+    this.#svg.dataset.top = String(top)
+  }
+}
+
+/**
+ * @param {Measurement | undefined} measurement
+ * @param {number} from Seconds.
+ */
+function pointsOf (measurement, from) {
+  const points = []
+  const { times, gaps } = measurement ?? { times: [], gaps: [] }
+  for (let index = times.length - 1; index >= 0; index--) {
+    const [x, y] = [Number(times[index]) / 1_000, Number(gaps[index])]
+    if (x < from) break
+    if (!Number.isNaN(y)) points.push({ x, y })
+  }
+  return points.reverse()
+}
+
+/** @param {ReadonlyArray<import('./plot.js').Point>} points */
+function medians (points) {
+  return points.slice(medianOf - 1).map(({ x }, index) => {
+    const sorted = points.slice(index, index + medianOf).map(({ y }) => y).sort((a, b) => a - b)
+    return { x, y: Number(sorted[medianOf >> 1]) }
+  })
+}
+
+/**
+ * Keeps the highest point of each column: more would be drawn over each other.
+ * @param {ReadonlyArray<import('./plot.js').Point>} points
+ * @param {{ from: number, to: number }} time
+ * @param {number} columns
+ */
+function thinOut (points, { from, to }, columns) {
+  if (points.length <= columns) return points
+  const highest = new Map()
+  for (const point of points) {
+    const column = Math.floor((point.x - from) / (to - from) * columns)
+    if (point.y >= (highest.get(column)?.y ?? 0)) highest.set(column, point)
+  }
+  return [...highest.values()]
+}
+
+/**
+ * A moment each 100 ms, and the last.
+ * @param {number} from
+ * @param {number} to
+ */
+function momentsBetween (from, to) {
+  const first = Math.ceil(from / 100)
+  const count = Math.max(0, Math.floor(to / 100) - first + 1)
+  return [from, ...Array.from({ length: count }, (_, index) => (first + index) * 100), to]
+}
+
+/** @param {number | undefined} ms */
+function inMs (ms) {
+  if (ms === undefined) return '–'
+  return ms < 1_000 ? `${ms.toFixed(0)} ms` : `${(ms / 1_000).toFixed(2)} s`
+}
