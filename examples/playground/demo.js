@@ -5,10 +5,10 @@ export const demoModel = 'mock-markdown'
 
 /** @type {readonly import('./routes.js').Example[]} */
 export const examples = [
-  { label: 'Formatted answer', model: demoModel, prompt: 'How does a streamed answer reach my screen?' },
-  { label: 'Short answer', model: 'gpt-4.1', prompt: 'Why do people stream the answers of language models?' },
+  { label: 'Formatted', model: demoModel, prompt: 'How does a streamed answer reach my screen?' },
+  { label: 'Short', model: 'gpt-4.1', prompt: 'Why do people stream the answers of language models?' },
   { label: 'Reasoning first', model: 'mock-reasoning', prompt: 'Think first, then answer.' },
-  { label: 'Slow model', model: 'mock-slow', prompt: 'Take your time.' },
+  { label: 'Slow', model: 'mock-slow', prompt: 'Take your time.' },
   { label: 'Never ends', model: 'mock-endless', prompt: 'Tell me a story without an end.' },
   { label: 'Breaks off', model: 'mock-cut', prompt: 'What happens when the provider breaks off?' },
   { label: 'Rate limit', model: 'mock-status-429', prompt: 'What happens at the rate limit?' },

@@ -58,6 +58,7 @@ export class AnswerView {
     this.#stopWaiting()
     this.#render()
     delete this.#element.dataset.streaming
+    if (this.#element.textContent === '') this.#last.append(make('p', 'empty', 'Nothing came.'))
   }
 
   /** @param {number} now */

@@ -2,7 +2,10 @@ import { find, write } from './dom.js'
 
 /** @typedef {import('fastify-llm-stream/client').StateChange} StateChange */
 
-const words = { idle: 'Not connected', connecting: 'Connecting', open: 'Open', waiting: 'Lost', closed: 'Closed' }
+const words = { idle: 'Not connected', connecting: 'Connecting', open: 'Open', closed: 'Closed' }
+
+/** Failures that are the connection's own; others are an answer, although not the one that was wanted. */
+const lostCodes = new Set(['connection', 'lost', 'timeout', 'truncated'])
 
 /** Tries in a row, as told to the client library. */
 const tries = 5
@@ -22,12 +25,21 @@ export class ConnectionState {
   /** @param {StateChange} change */
   show ({ state, attempt, delayMs = 0, error }) {
     clearInterval(this.#timer)
-    this.#element.dataset.state = state === 'closed' && error !== undefined ? 'failed' : state
-    if (state !== 'waiting') return write(this.#words, state === 'closed' && error !== undefined ? 'Lost' : words[state])
-    const dueAt = performance.now() + delayMs
+    const isLost = lostCodes.has(/** @type {{ code?: string } | undefined} */ (error)?.code ?? '')
+    this.#element.dataset.state = state === 'closed' && isLost ? 'lost' : state
+    if (state === 'waiting') this.#countDown(isLost ? 'Lost' : 'Refused', `${attempt} of ${tries}`, performance.now() + delayMs)
+    else write(this.#words, state === 'closed' && isLost ? 'Lost' : words[state])
+  }
+
+  /**
+   * @param {string} what
+   * @param {string} attempt
+   * @param {number} dueAt On the clock of `performance.now()`.
+   */
+  #countDown (what, attempt, dueAt) {
     const count = () => {
       const seconds = Math.max(0, dueAt - performance.now()) / 1_000
-      write(this.#words, `Lost, next try in ${seconds.toFixed(1)} s (${attempt} of ${tries})`)
+      write(this.#words, `${what}, next try in ${seconds.toFixed(1)} s (${attempt})`)
     }
     count()
     this.#timer = setInterval(count, 100)

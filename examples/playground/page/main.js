@@ -40,6 +40,15 @@ function ask (request) {
   announce('Asked. Both answers are on their way.')
   panes.sse.ask(request)
   panes.ws.ask(request)
+  showPanes()
+}
+
+/** On a small screen the form is all that one sees. */
+function showPanes () {
+  const element = find(document, '#panes', HTMLElement)
+  if (element.getBoundingClientRect().top < 0.6 * innerHeight) return
+  const isCalm = matchMedia('(prefers-reduced-motion: reduce)').matches
+  element.scrollIntoView({ block: 'start', behavior: isCalm ? 'auto' : 'smooth' })
 }
 
 function stop () {

@@ -2,7 +2,7 @@
 const maxSamples = 6_000
 
 /** Of a rate: over how many milliseconds tokens are counted. */
-const rateWindowMs = 1_000
+const rateWindowMs = 500
 
 /** What one answer took, as this page saw it. Times are milliseconds since it was asked for. */
 export class Measurement {
@@ -57,7 +57,7 @@ export class Measurement {
   }
 
   /**
-   * Tokens a second around each of some times.
+   * Tokens a second at some times, by those that came just before.
    * @param {readonly number[]} moments In rising order.
    */
   rates (moments) {
@@ -66,9 +66,7 @@ export class Measurement {
     return moments.map((moment) => {
       while (end < this.times.length && Number(this.times[end]) <= moment) end++
       while (begin < end && Number(this.times[begin]) <= moment - rateWindowMs) begin++
-      // In the first second there is less than a second to count in.
-      const ms = Math.min(rateWindowMs, Math.max(250, moment - (this.firstMs ?? moment)))
-      return (end - begin) / ms * 1_000
+      return (end - begin) / rateWindowMs * 1_000
     })
   }
 

@@ -184,8 +184,8 @@ class Outcome {
    * @param {number} tokens
    */
   #fail (error, tokens) {
-    const { sentence, small } = explain(error)
-    this.show('failed', sentence, small, true)
+    const { sentence, small, retryable } = explain(error)
+    this.show('failed', sentence, small, retryable)
     return `${sentence} ${tokens} tokens came.`
   }
 }
@@ -210,7 +210,7 @@ class Figures {
     const { first, rate, tokens: count } = this.#cells
     if (firstMs !== undefined) write(first, firstMs < 1_000 ? `${firstMs.toFixed(0)} ms` : `${(firstMs / 1_000).toFixed(2)} s`)
     if (meanRate !== undefined) write(rate, meanRate.toFixed(meanRate < 10 ? 1 : 0))
-    if (count.dataset.final === undefined && tokens > 0) write(count, `${tokens}`)
+    if (count.dataset.final === undefined && tokens > 0) write(count, `… + ${tokens}`)
   }
 
   /** @param {import('fastify-llm-stream/client').UsageEvent} usage */

@@ -15,7 +15,7 @@ export class WireLog {
   #details
   #list
   #count
-  #status
+  #announce
   /** @type {Line[]} */
   #lines = []
   /** Lines that are not in the list yet. */
@@ -34,14 +34,15 @@ export class WireLog {
     this.#details = details
     this.#list = list
     this.#count = count
-    this.#status = announce
+    this.#announce = announce
     details.addEventListener('toggle', () => this.#later())
     copy.addEventListener('click', () => this.#copy())
   }
 
-  /** Times count from now. */
+  /** Begins to count anew, for the next answer; what is in the list stays there. */
   begin () {
     this.#beganAt = performance.now()
+    this.#received = this.#chars = 0
   }
 
   /**
@@ -67,7 +68,7 @@ export class WireLog {
 
   #write () {
     this.#frame = 0
-    write(this.#count, `${this.#received.toLocaleString('en')} received, ${(this.#chars / 1_000).toFixed(1)} kB`)
+    write(this.#count, `${this.#received.toLocaleString('en')}, ${(this.#chars / 1_000).toFixed(1)} kB`)
     if (!this.#details.open) return
     const list = this.#list
     const isAtEnd = list.scrollHeight - list.clientHeight - list.scrollTop < 32
@@ -81,11 +82,11 @@ export class WireLog {
     const text = this.#lines.slice(-maxLines).map(({ ms, direction, text }) => `${ms.toFixed(0)} ms ${arrows[direction]} ${text}`).join('\n')
     try {
       await navigator.clipboard.writeText(text)
-      this.#status('The frames are copied.')
+      this.#announce('The frames are copied.')
     } catch {
       // Without HTTPS a page may not write the clipboard: then the person copies what is selected.
       getSelection()?.selectAllChildren(this.#list)
-      this.#status('The frames are selected: copy them with your keyboard.')
+      this.#announce('The frames are selected: copy them with your keyboard.')
     }
   }
 }
