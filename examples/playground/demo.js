@@ -41,7 +41,7 @@ A language model writes one **token** at a time, a word or a part of one. Nothin
 
 ### Two ways to send it
 
-| | SSE | WebSocket |
+| What | SSE | WebSocket |
 |---|---|---|
 | Connection | one for each answer | one for many answers |
 | To stop | close the request | send \`cancel\` |

@@ -6,6 +6,9 @@ import { readFile } from 'node:fs/promises'
 /** What the import map names. Files that these import by a relative address are served too, and nothing else. */
 const packages = ['fastify-llm-stream/client', 'eventsource-parser', 'marked', 'dompurify']
 
+/** As compilers write them: at the beginning of a line. */
+const relativeImports = /^(?:import|export)\b(?:[\w\s{},*$]*\bfrom)?\s*['"](\.[^'"]+)['"]/gm
+
 const type = 'text/javascript; charset=utf-8'
 
 /**
@@ -37,7 +40,7 @@ async function withImports (entry, found = new Map()) {
   if (found.has(entry.href)) return found
   const source = await readFile(entry, 'utf8')
   found.set(entry.href, source)
-  for (const [, path] of source.matchAll(/^(?:import|export)\b[^'"]*['"](\.[^'"]+)['"]/gm)) {
+  for (const [, path] of source.matchAll(relativeImports)) {
     await withImports(new URL(String(path), entry), found)
   }
   return found

@@ -6,7 +6,7 @@ import { Marked } from 'marked'
 /** What model text may become. No image, form, style or script; no class, id or event handler either. */
 const allowed = {
   ALLOWED_TAGS: [
-    'a', 'blockquote', 'br', 'code', 'del', 'em', 'h3', 'h4', 'h5', 'h6', 'hr', 'li', 'ol', 'p', 'pre', 'strong', 'table', 'tbody', 'td', 'th',
+    'a', 'blockquote', 'br', 'code', 'del', 'em', 'h3', 'h4', 'hr', 'li', 'ol', 'p', 'pre', 'strong', 'table', 'tbody', 'td', 'th',
     'thead', 'tr', 'ul'
   ],
   ALLOWED_ATTR: ['align', 'href', 'start', 'title'],
@@ -23,9 +23,9 @@ const marked = new Marked({
     // An image would be a request to a host of the model's choice: a person may follow its address instead.
     image: ({ href, text }) => `<a href="${escape(href)}">${escape(text === '' ? 'image' : `image: ${text}`)}</a>`,
     checkbox: ({ checked }) => checked ? '☑ ' : '☐ ',
-    // Headings of an answer stand below the heading of its pane.
+    // Headings of an answer stand below the heading of its pane, whichever level the model begins with.
     heading ({ tokens, depth }) {
-      const level = Math.min(6, depth + 2)
+      const level = depth < 4 ? 3 : 4
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`
     }
   }
