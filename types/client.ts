@@ -22,8 +22,8 @@ export interface StateChange {
   readonly attempt?: number
   /** Of `waiting`: milliseconds until then. */
   readonly delayMs?: number
-  /** What failed, of `waiting` and of a `closed` that was not wanted. */
-  readonly error?: Error
+  /** What failed: of `waiting`, and of a `closed` that was not wanted. A `ChatError`, or the reason of a signal. */
+  readonly error?: unknown
 }
 
 /** When to connect again, for both transports. */
@@ -89,7 +89,7 @@ export interface StreamChatOptions extends ConnectionOptions, ChatOptions {
   /** Headers of each request, `authorization` say; a function is asked before each. */
   headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>)
   /** Whether cookies go along, as of `fetch`. */
-  credentials?: 'omit' | 'same-origin' | 'include'
+  credentials?: 'omit' | 'same-origin' | 'include' | undefined
   /**
    * Longest silence in milliseconds, heartbeats counted; then the connection counts as lost. `0` is none.
    * @default 60_000
@@ -132,11 +132,11 @@ export interface ChatSocketOptions extends ConnectionOptions {
    */
   idleTimeoutMs?: number
   /**
-   * Characters of one answer that came and were not read; a chat with more fails with `slow-reader`, for a WebSocket
+   * Events of one answer that came and were not read; a chat with more fails with `slow-reader`, for a WebSocket
    * cannot be paused.
-   * @default 8_388_608
+   * @default 65_536
    */
-  maxUnreadChars?: number
+  maxUnreadEvents?: number
 }
 
 /** One answer. It begins when it is read, and can be read once. */
@@ -157,8 +157,8 @@ export interface ChatStream extends AsyncIterable<ClientEvent> {
   cancel (): void
 }
 
-/** Asks one thing; what `createChatManager()` runs. */
-export type OpenChat = (options: { signal: AbortSignal }) => ChatStream
+/** Asks one thing, with options to pass on; what `createChatManager()` runs. */
+export type OpenChat = (options: { signal: AbortSignal, onStateChange: (change: StateChange) => void }) => ChatStream
 
 /** Options of `createChatManager()`. */
 export interface ChatManagerOptions {
@@ -176,7 +176,7 @@ export interface ChatManager {
   /**
    * Asks in a session, whose running answer is stopped.
    * @param session Name of the conversation.
-   * @param open Makes the answer, when its turn comes: `({ signal }) => streamChat(url, request, { signal })`.
+   * @param open Makes the answer, when its turn comes: `(options) => streamChat(url, request, options)`.
    */
   ask (session: string, open: OpenChat, options?: ChatOptions): ChatStream
   /** Stops the answer of a session, or all. */
@@ -193,9 +193,9 @@ export type FetchLike = (url: string, init: FetchInit) => Promise<FetchResponse>
 export interface FetchInit {
   method: string
   headers: Record<string, string>
-  body?: string
+  body?: string | undefined
   signal: AbortSignal
-  credentials?: 'omit' | 'same-origin' | 'include'
+  credentials?: 'omit' | 'same-origin' | 'include' | undefined
   keepalive?: boolean
 }
 

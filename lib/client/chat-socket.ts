@@ -1,0 +1,176 @@
+import type { ChatOptions, ChatSocketOptions, ChatStream, ClientChatRequest, ConnectionState, StateChange, WebSocketLike } from '../../types/client.ts'
+import type { StreamEvent } from '../schemas/stream-event.ts'
+import { connectSocket, type Frame, type SocketConnection } from './connect-socket.ts'
+import { createChat, STOP, type Scope } from './create-chat.ts'
+import { createEventsDecoder } from './decode-events.ts'
+import { ChatError } from './errors.ts'
+import { createInbox } from './inbox.ts'
+import { createRetries, type Retries } from './retries.ts'
+import { sleep } from './sleep.ts'
+
+/**
+ * Several chats over one WebSocket that speaks `llm-chat.v1` (docs/protocol.md). It connects with the first chat, and
+ * again when the connection is lost, until `close()`.
+ *
+ *     const socket = new ChatSocket('/ws/chat')
+ *     for await (const event of socket.chat({ prompt: 'Hello' })) …
+ */
+export class ChatSocket {
+  #state: ConnectionState = 'idle'
+  readonly #url: string
+  readonly #options: ChatSocketOptions
+  readonly #retries: Retries
+  /** Connections that are open. */
+  readonly #connections = new Set<SocketConnection>()
+  /** The one that takes chats, or will. */
+  #ready: Promise<SocketConnection> | undefined
+  #current: SocketConnection | undefined
+  #closing = new AbortController()
+  #queued = 0
+  #count = 0
+
+  /**
+   * @param url Address of the route; `http` becomes `ws`, relative ones are the page's.
+   * @throws TypeError for an address that is none.
+   */
+  constructor (url: string | URL, options: ChatSocketOptions = {}) {
+    this.#url = new URL(url, (globalThis as { location?: { href: string } }).location?.href).href.replace(/^http/, 'ws')
+    this.#options = options
+    this.#retries = createRetries(options.reconnect)
+  }
+
+  /** Where the connection stands. */
+  get state (): ConnectionState {
+    return this.#state
+  }
+
+  /** Connects now; else the first chat does. Failures are told by `onStateChange`. */
+  connect (): void {
+    this.#connection().catch(() => {})
+  }
+
+  /** Asks one thing; any number of chats can run at once. */
+  chat (request: ClientChatRequest, options: ChatOptions = {}): ChatStream {
+    return createChat((scope) => this.#run(request, scope), options)
+  }
+
+  /** Closes the connection: chats that run fail with `closed`. Another chat connects again. */
+  close (): void {
+    const failure = new ChatError('closed', 'The ChatSocket was closed')
+    this.#current = this.#ready = undefined
+    this.#closing.abort(failure)
+    this.#closing = new AbortController()
+    for (const connection of this.#connections) connection.close(failure)
+    this.#setState({ state: 'closed' })
+  }
+
+  async * #run (request: ClientChatRequest, { chat, signal, setState }: Scope): AsyncGenerator<StreamEvent, void, undefined> {
+    const id = `c${++this.#count}`
+    const { seq, decode } = createEventsDecoder()
+    const { push, fail, read } = createInbox(this.#options.maxUnreadEvents ?? 65_536)
+    let connection: SocketConnection | undefined
+    const receive = ({ streamId, completionId, toolCallId = completionId, ...frame }: Frame): void => {
+      if (streamId) chat.streamId = streamId
+      push(decode(toolCallId === undefined ? frame : { ...frame, id: toolCallId }))
+      setState({ state: 'open' })
+    }
+
+    signal.addEventListener('abort', () => signal.reason === STOP ? connection?.cancel(id) : fail(signal.reason))
+    try {
+      for (;;) {
+        setState({ state: 'connecting' })
+        connection = await this.#queue(signal)
+        connection.begin(id, chat.streamId ? { type: 'resume', id, streamId: chat.streamId, after: seq() } : { ...request, type: 'chat', id }, { receive, fail })
+        const failure = yield * read()
+        if (!failure) return
+        if (!(failure instanceof ChatError && failure.retryable && chat.streamId)) throw failure
+      }
+    } finally {
+      connection?.leave(id)
+    }
+  }
+
+  /** The connection to send on, for as long as somebody wants to. */
+  async #queue (signal: AbortSignal): Promise<SocketConnection> {
+    const { maxQueuedChats = 32 } = this.#options
+    if (this.#state !== 'open' && this.#queued >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait for a connection (maxQueuedChats)`, { retryable: true })
+    this.#queued++
+    try {
+      return await Promise.race([this.#connection(), new Promise<never>((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))])
+    } finally {
+      this.#queued--
+    }
+  }
+
+  /** @param failure Of a connection that ended: the next one waits its time. */
+  #connection (failure?: ChatError): Promise<SocketConnection> {
+    if (this.#ready) return this.#ready
+    const ready = this.#connect(this.#closing.signal, failure)
+    ready.catch((error: ChatError) => {
+      if (this.#ready !== ready) return
+      this.#ready = undefined
+      this.#setState({ state: 'closed', error })
+    })
+    this.#ready = ready
+    return ready
+  }
+
+  async #connect (signal: AbortSignal, failure: ChatError | undefined): Promise<SocketConnection> {
+    if (!failure) this.#retries.reset()
+    for (;;) {
+      if (failure) {
+        const wait = this.#retries.next(failure)
+        if (!wait) throw failure
+        this.#setState({ state: 'waiting', ...wait, error: failure })
+        await sleep(wait.delayMs, signal)
+      }
+      this.#setState({ state: 'connecting' })
+      try {
+        return await this.#open(signal)
+      } catch (cause) {
+        failure = cause instanceof ChatError ? cause : new ChatError('connection', 'The connection cannot be opened', { cause })
+      }
+    }
+  }
+
+  async #open (signal: AbortSignal): Promise<SocketConnection> {
+    const { key, connectTimeoutMs = 10_000, idleTimeoutMs, WebSocket = (globalThis as { WebSocket?: WebSocketLike }).WebSocket } = this.#options
+    if (!WebSocket) throw new ChatError('no-websocket', 'There is no global WebSocket; give one as option "WebSocket", that of the package "ws" say')
+    const secret = typeof key === 'function' ? await key() : key
+    signal.throwIfAborted()
+    return await new Promise((resolve, reject) => {
+      const socket = new WebSocket(this.#url, ['llm-chat.v1', ...secret ? [`bearer.${toBase64Url(secret)}`] : []])
+      this.#connections.add(connectSocket(socket, connectTimeoutMs, idleTimeoutMs, {
+        onReady: (connection) => {
+          this.#current = connection
+          this.#retries.reset()
+          this.#setState({ state: 'open' })
+          resolve(connection)
+        },
+        onGoaway: (connection) => this.#replace(connection, new ChatError('lost', 'The server closes this connection', { retryable: true })),
+        onEnd: (connection, failure) => {
+          this.#connections.delete(connection)
+          reject(failure)
+          this.#replace(connection, failure)
+        }
+      }))
+    })
+  }
+
+  /** Connects anew in place of a connection that takes no more chats. */
+  #replace (connection: SocketConnection, failure: ChatError): void {
+    if (this.#current !== connection) return
+    this.#current = this.#ready = undefined
+    this.#connection(failure).catch(() => {})
+  }
+
+  #setState (change: StateChange): void {
+    this.#state = change.state
+    this.#options.onStateChange?.(change)
+  }
+}
+
+/** As a subprotocol carries a key: "/", "+" and "=" are no token. @see https://www.rfc-editor.org/rfc/rfc4648#section-5 */
+function toBase64Url (text: string): string {
+  return btoa(text).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+}

@@ -1,0 +1,96 @@
+import type { ChatOptions, ChatResult, ChatStream, ClientEvent, ConnectionOptions, StateChange } from '../../types/client.ts'
+import type { StreamEvent } from '../schemas/stream-event.ts'
+import { ChatError, toChatError } from './errors.ts'
+
+/** Reason of a signal that asks for an orderly end: the answer is not wanted any more, the upstream neither. */
+export const STOP = new ChatError('stopped', 'The answer was stopped before it was whole')
+
+/** What a source of events is given. */
+export interface Scope {
+  /** The answer, whose `streamId` the source sets. */
+  readonly chat: Mutable<ChatStream>
+  /** Aborted when nobody reads any more, and, with reason {@link STOP}, when the answer is to stop. */
+  readonly signal: AbortSignal
+  readonly setState: (change: StateChange) => void
+}
+
+type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] }
+
+/** Asks, and reads the answer to its last event, `end` or `error`. It throws what ends it without one. */
+export type Source = (scope: Scope) => AsyncIterable<StreamEvent>
+
+/** The answer of any source: reads it once, keeps how it ended, tells the callbacks. */
+export function createChat (source: Source, options: ChatOptions & ConnectionOptions): ChatStream {
+  const { onText, onEvent, onEnd, onStateChange } = options
+  const controller = new AbortController()
+  const { signal } = controller
+  const result: Mutable<ChatResult> = { text: '', finishReason: undefined, usage: undefined, reason: undefined, error: undefined }
+  let isConsumed = false
+
+  const chat: Mutable<ChatStream> = {
+    state: 'idle',
+    streamId: undefined,
+    usage: undefined,
+    cancel: () => controller.abort(STOP),
+    async text () {
+      for await (const event of chat) void event
+      if (result.reason === 'complete') return result.text
+      throw withText(new ChatError(STOP.code, STOP.message))
+    },
+    [Symbol.asyncIterator]: read
+  }
+
+  async function * read (): AsyncGenerator<ClientEvent, void, undefined> {
+    if (isConsumed) throw new ChatError('consumed', 'This answer was read already')
+    isConsumed = true
+    const leave = (): void => controller.abort(options.signal?.reason)
+    options.signal?.addEventListener('abort', leave)
+    try {
+      if (options.signal?.aborted) leave()
+      signal.throwIfAborted()
+      for await (const event of source({ chat, signal, setState })) {
+        if (signal.reason !== STOP) signal.throwIfAborted()
+        yield note(event)
+      }
+    } catch (error) {
+      if (signal.reason !== STOP || result.reason) throw result.error = withText(error)
+      // A stop has its end, even where no server is left to send it.
+      yield note({ type: 'end', reason: 'stop' })
+    } finally {
+      options.signal?.removeEventListener('abort', leave)
+      controller.abort()
+      // A loop that was left has neither end nor error.
+      if (!result.error) result.reason ??= 'client'
+      setState({ state: 'closed', error: result.error })
+      onEnd?.(result)
+    }
+  }
+
+  function note (event: StreamEvent): ClientEvent {
+    if (event.type === 'error') throw toChatError(event.error)
+    if (event.type === 'end') result.reason = event.reason
+    if (event.type === 'usage') chat.usage = result.usage = event
+    if (event.type === 'finish' && !event.choice) result.finishReason = event.reason
+    if (event.type === 'text-delta' && !event.choice) {
+      result.text += event.text
+      onText?.(event.text)
+    }
+    onEvent?.(event)
+    return event
+  }
+
+  function setState (change: StateChange): void {
+    if (change.state === chat.state && change.state !== 'waiting') return
+    chat.state = change.state
+    onStateChange?.(change)
+  }
+
+  function withText<Failure> (failure: Failure): Failure {
+    if (failure instanceof ChatError) failure.text = result.text
+    return failure
+  }
+
+  // A failure is told to onEnd.
+  if (onEnd) queueMicrotask(() => isConsumed || chat.text().catch(() => {}))
+  return chat
+}

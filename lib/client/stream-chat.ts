@@ -1,0 +1,88 @@
+import type { ChatStream, ClientChatRequest, FetchLike, FetchResponse, StreamChatOptions } from '../../types/client.ts'
+import type { StreamEvent } from '../schemas/stream-event.ts'
+import { createChat, STOP, type Scope } from './create-chat.ts'
+import { ChatError, toLost } from './errors.ts'
+import { createEventReader } from './event-reader.ts'
+import { readStream } from './read-stream.ts'
+import { createRetries, isRetryableStatus } from './retries.ts'
+import { sleep } from './sleep.ts'
+
+/**
+ * Asks over HTTP, and reads the answer as server-sent events, of format `openai` or `events`.
+ *
+ *     for await (const event of streamChat('/api/events', { prompt: 'Hello' })) …
+ *     const text = await streamChat('/v1/chat/completions', { messages }, { onText: (text) => show(text) }).text()
+ *
+ * A request that the server did not take is tried again (`reconnect`); one that it took is not, for it may be billed. A
+ * lost connection is resumed where the server offers that (SPEC 12), else the answer ends with a `ChatError`.
+ * @param url Address of the route; relative ones are the page's.
+ * @param request The chat request; `stream: true` is added.
+ */
+export function streamChat (url: string | URL, request: ClientChatRequest, options: StreamChatOptions = {}): ChatStream {
+  return createChat((scope) => readAnswer(`${url}`, request, options, scope), options)
+}
+
+/** One answer, over as many connections as it takes. */
+async function * readAnswer (url: string, request: ClientChatRequest, options: StreamChatOptions, { chat, signal, setState }: Scope): AsyncGenerator<StreamEvent, void, undefined> {
+  const { idleTimeoutMs = 60_000, maxEventChars = 8 * 1024 * 1024, reconnect } = options
+  const retries = createRetries(reconnect)
+  const reader = createEventReader(maxEventChars)
+  /** The server took the request: it runs there, and is not sent again. */
+  let isTaken = false
+
+  const onOpen = ({ headers }: FetchResponse): void => {
+    isTaken = true
+    keep(headers.get('x-stream-id'))
+    setState({ state: 'open' })
+  }
+  const keep = (streamId: string | null | undefined): void => {
+    if (streamId && options.resumeUrl !== false) chat.streamId = streamId
+  }
+  const send = (connection: AbortSignal): Promise<FetchResponse> => chat.streamId
+    ? sendRequest('GET', `${resumeUrl(url, chat.streamId, options)}?after=${encodeURIComponent(reader.position())}`, options, connection)
+    : sendRequest('POST', url, options, connection, { ...request, stream: true })
+  const mayTryAgain = ({ code, status }: ChatError): boolean => isTaken
+    ? chat.streamId !== undefined && (!status || isRetryableStatus(status))
+    : code !== 'timeout' && code !== 'lost'
+
+  for (;;) {
+    try {
+      setState({ state: 'connecting' })
+      for await (const event of readStream({ send, signal, idleTimeoutMs, onOpen }, reader)) {
+        retries.reset()
+        if (event.type === 'start') keep((event as { streamId?: string }).streamId)
+        yield event
+      }
+      return
+    } catch (failure) {
+      if (signal.reason === STOP && chat.streamId) stop(resumeUrl(url, chat.streamId, options), options)
+      signal.throwIfAborted()
+      if (!(failure instanceof ChatError)) throw failure
+      const wait = mayTryAgain(failure) && retries.next(failure)
+      if (!wait) throw isTaken && failure.code !== 'truncated' && failure.code !== 'timeout' ? toLost(failure) : failure
+      setState({ state: 'waiting', ...wait, error: failure })
+      await sleep(wait.delayMs, signal)
+    }
+  }
+}
+
+async function sendRequest (method: string, url: string, { headers, credentials, fetch = globalThis.fetch as unknown as FetchLike }: StreamChatOptions, signal: AbortSignal, body?: object): Promise<FetchResponse> {
+  return fetch(url, {
+    method,
+    headers: { accept: 'text/event-stream', ...typeof headers === 'function' ? await headers() : headers, ...body && { 'content-type': 'application/json' } },
+    body: body && JSON.stringify(body),
+    credentials,
+    // The page may be on its way out.
+    keepalive: method === 'DELETE',
+    signal
+  })
+}
+
+function resumeUrl (url: string, streamId: string, { resumeUrl }: StreamChatOptions): string {
+  return resumeUrl ? resumeUrl(streamId) : url.replace(/^(https?:\/\/[^/]+)?.*/is, `$1/api/streams/${encodeURIComponent(streamId)}`)
+}
+
+/** Tells a server that keeps the stream that nobody wants it: leaving is not stopping there. It ends by itself, later. */
+function stop (url: string, options: StreamChatOptions): void {
+  sendRequest('DELETE', url, options, AbortSignal.timeout(10_000)).then((response) => response.text()).catch(() => {})
+}
