@@ -213,7 +213,7 @@ class Figures {
     if (count.dataset.final === undefined && tokens > 0) write(count, `… + ${tokens}`)
   }
 
-  /** @param {import('fastify-llm-stream/client').UsageEvent} usage */
+  /** @param {Extract<ClientEvent, { type: 'usage' }>} usage */
   usage ({ inputTokens, outputTokens, cost, estimated }) {
     const about = estimated ? '≈ ' : ''
     this.#cells.tokens.dataset.final = 'true'

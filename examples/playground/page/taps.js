@@ -9,34 +9,36 @@ export function tappedFetch (tap) {
   return async (url, init) => {
     tap('sent', `${init.method} ${url}`)
     if (init.body !== undefined) tap('sent', init.body)
-    const response = await fetch(url, init).catch((error) => {
+    const response = await fetch(url, /** @type {RequestInit} */ (init)).catch((error) => {
       if (!init.signal.aborted) tap('note', `no answer: ${error.message}`)
       throw error
     })
     tap('received', `HTTP ${response.status}, ${response.headers.get('content-type')}`)
-    return tappedResponse(response, tap)
+    return tappedResponse(response, init.signal, tap)
   }
 }
 
 /**
  * @param {Response} response
+ * @param {AbortSignal} signal
  * @param {Tap} tap
  */
-function tappedResponse (response, tap) {
+function tappedResponse (response, signal, tap) {
   const { ok, status, headers, body } = response
   const text = async () => {
     const whole = await response.text()
     tap('received', whole)
     return whole
   }
-  return { ok, status, headers, text, body: body === null ? null : { getReader: () => tappedReader(body.getReader(), tap) } }
+  return { ok, status, headers, text, body: body === null ? null : { getReader: () => tappedReader(body.getReader(), signal, tap) } }
 }
 
 /**
  * @param {ReadableStreamDefaultReader<Uint8Array>} reader
+ * @param {AbortSignal} signal
  * @param {Tap} tap
  */
-function tappedReader (reader, tap) {
+function tappedReader (reader, signal, tap) {
   const decoder = new TextDecoder()
   let rest = ''
   const take = (/** @type {Uint8Array | undefined} */ bytes) => {
@@ -57,7 +59,7 @@ function tappedReader (reader, tap) {
         else take(value)
         return { done, value }
       } catch (error) {
-        end(`the response broke off: ${/** @type {Error} */ (error).message}`)
+        end(signal.aborted ? 'this page closed the request' : `the response broke off: ${/** @type {Error} */ (error).message}`)
         throw error
       }
     }

@@ -43,11 +43,9 @@ export const webSocket = {
   title: 'WebSocket',
   route: 'GET /ws/chat',
   open: ({ tap, onStateChange }) => {
-    const url = new URL(`/ws/chat?playground=${id}`, location.href)
-    url.protocol = url.protocol.replace('http', 'ws')
-    const socket = new ChatSocket(url.href, { reconnect, onStateChange, WebSocket: tappedWebSocket(tap) })
-    // Open before the first question, as in an application. What fails is told to onStateChange, and tried again.
-    Promise.resolve(socket.connect()).catch(() => {})
+    const socket = new ChatSocket(`/ws/chat?playground=${id}`, { reconnect, onStateChange, WebSocket: tappedWebSocket(tap) })
+    // Open before the first question, as in an application.
+    socket.connect()
     return (request, options) => socket.chat(request, options)
   }
 }
