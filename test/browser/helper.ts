@@ -1,6 +1,5 @@
 import { chromium, type Browser, type BrowserContextOptions, type Locator, type Page } from 'playwright-core'
 import type { Test } from 'tap'
-import { until } from '../helper.ts'
 import { PATIENCE_MS, recordUpstream, requireFile, startServer, type Exchange, type ReferenceServer } from '../interop/helper.ts'
 
 /** Debian's browser: nothing is downloaded for a test. */
@@ -139,5 +138,3 @@ export async function untilText (locator: Locator, pattern: RegExp): Promise<str
   }
   return text
 }
-
-export { PATIENCE_MS, until }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import { untilAsync } from '../interop/helper.ts'
 import { openStage, startBrowser } from './helper.ts'
 
 t.setTimeout(300_000)
@@ -76,7 +77,7 @@ t.test('the policy refuses markup that does not come through the sanitiser', asy
     try { document.querySelector('.answer').innerHTML = '<img src=x>' } catch (error) { return error.name }
   })()`)
   await page.evaluate('document.body.append(Object.assign(document.createElement("img"), { src: "https://evil.example/pixel.png" }))')
-  await page.waitForFunction('violations.length >= 2')
+  await untilAsync('two refusals', async () => (await violations()).length >= 2)
 
   t.equal(refused, 'TypeError')
   t.match((await violations()).join('\n'), /require-trusted-types-for[^]*img-src https:\/\/evil\.example/)
