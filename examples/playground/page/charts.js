@@ -1,11 +1,11 @@
-import { draw, find, write } from './dom.js'
+import { Bars } from './bars.js'
+import { find } from './dom.js'
 import { Plot, roundUp } from './plot.js'
+import { Table } from './table.js'
+import { names } from './transport-names.js'
 
 /** @typedef {import('./measurement.js').Measurement} Measurement */
 /** @typedef {Readonly<Record<'sse' | 'ws', Measurement | undefined>>} Measurements */
-
-const names = /** @type {const} */ (['sse', 'ws'])
-const labels = { sse: 'SSE', ws: 'WebSocket' }
 
 /** Seconds that a plot shows at least, and at most. */
 const shortest = 5
@@ -97,71 +97,6 @@ export class Charts {
   }
 }
 
-/** A table below a drawing; the drawing's text alternative says the same. */
-class Table {
-  #rows
-  #columns
-  #svg
-  #title
-
-  /**
-   * @param {ParentNode} root
-   * @param {string} figure
-   */
-  constructor (root, figure) {
-    const cells = (/** @type {string} */ name) => Array.from(root.querySelectorAll(`${figure} [data-series=${name}] td`))
-    this.#rows = { sse: cells('sse'), ws: cells('ws') }
-    this.#columns = Array.from(root.querySelectorAll(`${figure} thead th`), (cell) => cell.textContent ?? '')
-    this.#svg = find(root, `${figure} svg`, SVGSVGElement)
-    this.#title = this.#svg.getAttribute('aria-label')
-  }
-
-  /**
-   * @param {'sse' | 'ws'} name
-   * @param {readonly string[]} texts
-   */
-  fill (name, texts) {
-    for (const [index, cell] of this.#rows[name].entries()) write(cell, texts[index] ?? '–')
-  }
-
-  describe () {
-    const rows = names.map((name) => {
-      const figures = this.#rows[name].map((cell, index) => `${this.#columns[index]} ${cell.textContent}`)
-      return `${labels[name]}: ${figures.join(', ')}`
-    })
-    this.#svg.setAttribute('aria-label', `${this.#title}. ${rows.join('. ')}.`)
-  }
-}
-
-/** Two bars, which grow until the first token is there. */
-class Bars {
-  #svg
-  #bars
-
-  /** @param {SVGSVGElement} svg */
-  constructor (svg) {
-    this.#svg = svg
-    svg.setAttribute('viewBox', '0 0 100 40')
-    svg.setAttribute('preserveAspectRatio', 'none')
-    this.#bars = names.map((name, index) => {
-      const bar = draw('rect', { 'data-series': name, x: 0, y: index * 22, height: 18, width: 0 })
-      svg.append(draw('rect', { class: 'track', x: 0, y: index * 22, height: 18, width: 100 }), bar)
-      return bar
-    })
-  }
-
-  /**
-   * @param {Measurements} measurements
-   * @param {number} now
-   */
-  draw (measurements, now) {
-    const times = names.map((name) => measurements[name]?.firstMs ?? (measurements[name]?.endMs === undefined ? measurements[name]?.elapsedMs(now) ?? 0 : 0))
-    const top = roundUp(Math.max(50, ...times))
-    for (const [index, bar] of this.#bars.entries()) bar.setAttribute('width', String(Math.round(Number(times[index]) / top * 1_000) / 10))
-    this.#svg.dataset.top = String(top)
-  }
-}
-
 /**
  * @param {Measurement | undefined} measurement
  * @param {number} from Seconds.
@@ -177,12 +112,18 @@ function pointsOf (measurement, from) {
   return points.reverse()
 }
 
-/** @param {ReadonlyArray<import('./plot.js').Point>} points */
+/**
+ * Medians of neighbours; of many points not each has one, for a line has no more than a thousand.
+ * @param {ReadonlyArray<import('./plot.js').Point>} points
+ */
 function medians (points) {
-  return points.slice(medianOf - 1).map(({ x }, index) => {
-    const sorted = points.slice(index, index + medianOf).map(({ y }) => y).sort((a, b) => a - b)
-    return { x, y: Number(sorted[medianOf >> 1]) }
-  })
+  const step = Math.ceil(points.length / 1_000)
+  const found = []
+  for (let end = medianOf; end <= points.length; end += step) {
+    const sorted = points.slice(end - medianOf, end).map(({ y }) => y).sort((a, b) => a - b)
+    found.push({ x: Number(points[end - 1]?.x), y: Number(sorted[medianOf >> 1]) })
+  }
+  return found
 }
 
 /**

@@ -32,12 +32,16 @@ export class Composer {
     return { messages, model: this.#model.value.trim(), temperature: this.#temperature.valueAsNumber }
   }
 
-  /** Asks again what the form says. */
-  submit () {
+  /** Asks again what the form says. The button that was pressed for it disappears, so the focus moves. */
+  askAgain () {
+    this.#prompt.focus()
     this.#form.requestSubmit()
   }
 
-  /** @param {boolean} isBusy */
+  /**
+   * Says whether there is something to stop.
+   * @param {boolean} isBusy
+   */
   setBusy (isBusy) {
     const hadFocus = document.activeElement === this.#stop
     this.#stop.disabled = !isBusy
@@ -50,14 +54,14 @@ export class Composer {
     // While a word is composed, as in Japanese, Enter accepts it.
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
     event.preventDefault()
-    this.submit()
+    this.#form.requestSubmit()
   }
 
   /** @param {Element} button */
   #tryOut (button) {
     this.#model.value = button.getAttribute('data-model') ?? ''
     this.#prompt.value = button.getAttribute('data-prompt') ?? ''
-    this.submit()
+    this.#form.requestSubmit()
   }
 
   #showTemperature () {

@@ -42,7 +42,7 @@ const sentences = new Map(Object.entries({
   'upstream-total-timeout': 'The model took too long.'
 }))
 
-/** @typedef {{ code?: string, message?: string, status?: number | undefined, retryable?: boolean, retryAfterMs?: number | undefined, closeCode?: number | undefined }} Failure */
+/** @typedef {Partial<import('fastify-llm-stream/client').ChatError>} Failure */
 
 /**
  * Says what failed, and what one can do.

@@ -32,7 +32,7 @@ function makePane (transport) {
   find(root, '.answer', HTMLElement).setAttribute('aria-label', `Answer, ${transport.title}`)
   find(root, '.wire ol', HTMLElement).setAttribute('aria-label', `Frames, ${transport.title}`)
   find(document, '#panes', HTMLElement).append(root)
-  return new Pane(root, transport, { announce, onChange, onAskAgain: () => composer.submit() })
+  return new Pane(root, transport, { announce, onChange, onAskAgain: () => composer.askAgain() })
 }
 
 /** @param {import('fastify-llm-stream/client').ClientChatRequest} request */

@@ -1,8 +1,9 @@
 import { AnswerView } from './answer-view.js'
 import { ConnectionState } from './connection.js'
-import { find, make, write } from './dom.js'
-import { explain } from './error-texts.js'
+import { find, make } from './dom.js'
+import { Figures } from './figures.js'
 import { Measurement } from './measurement.js'
+import { Outcome } from './outcome.js'
 import { WireLog } from './wire-log.js'
 
 /** @typedef {import('fastify-llm-stream/client').ClientEvent} ClientEvent */
@@ -16,8 +17,6 @@ import { WireLog } from './wire-log.js'
  * @property {() => void} onChange Told when an answer begins and when it ends.
  * @property {() => void} onAskAgain
  */
-
-const money = new Intl.NumberFormat('en', { style: 'currency', currency: 'USD', maximumSignificantDigits: 3 })
 
 /** One transport: its connection, its answer, its figures, its frames. */
 export class Pane {
@@ -129,96 +128,6 @@ export class Pane {
     const spoken = this.#outcome.end(result, measurement)
     this.#listeners.announce(`${this.#title}: ${spoken}`)
     this.#listeners.onChange()
-  }
-}
-
-/** How the answer stands: below it, in words. */
-class Outcome {
-  #element
-  #words
-  #small
-  #again
-
-  /**
-   * @param {HTMLElement} element
-   * @param {() => void} onAskAgain
-   */
-  constructor (element, onAskAgain) {
-    this.#element = element
-    this.#words = find(element, '.words', HTMLElement)
-    this.#small = find(element, '.small', HTMLElement)
-    this.#again = find(element, '.again', HTMLButtonElement)
-    this.#again.addEventListener('click', onAskAgain)
-  }
-
-  /**
-   * @param {'busy' | 'whole' | 'stopped' | 'failed'} kind
-   * @param {string} words
-   * @param {string} [small]
-   * @param {boolean} [mayAskAgain]
-   */
-  show (kind, words, small = '', mayAskAgain = false) {
-    this.#element.hidden = false
-    this.#element.dataset.kind = kind
-    write(this.#words, words)
-    write(this.#small, small)
-    this.#again.hidden = !mayAskAgain
-  }
-
-  /**
-   * @param {ChatResult} result
-   * @param {Measurement} measurement
-   * @returns {string} What a screen reader says of it.
-   */
-  end ({ error, reason, finishReason }, { tokens, endMs = 0 }) {
-    const seconds = `${(endMs / 1_000).toFixed(1)} s`
-    if (error !== undefined) return this.#fail(error, tokens)
-    if (reason === 'stop') this.show('stopped', `Stopped after ${tokens} tokens, this is not the whole answer.`)
-    else if (finishReason === 'length') this.show('stopped', `The token limit cut this answer after ${seconds}.`)
-    else this.show('whole', `Whole answer in ${seconds}`)
-    return `${this.#words.textContent}, ${tokens} tokens.`
-  }
-
-  /**
-   * @param {unknown} error
-   * @param {number} tokens
-   */
-  #fail (error, tokens) {
-    const { sentence, small, retryable } = explain(error)
-    this.show('failed', sentence, small, retryable)
-    return `${sentence} ${tokens} tokens came.`
-  }
-}
-
-/** The four figures above the answer. */
-class Figures {
-  #cells
-
-  /** @param {ParentNode} root */
-  constructor (root) {
-    const cell = (/** @type {string} */ name) => find(root, `[data-figure=${name}]`, HTMLElement)
-    this.#cells = { first: cell('first'), rate: cell('rate'), tokens: cell('tokens'), cost: cell('cost') }
-  }
-
-  begin () {
-    for (const cell of Object.values(this.#cells)) write(cell, '–')
-    delete this.#cells.tokens.dataset.final
-  }
-
-  /** @param {Measurement} measurement */
-  show ({ firstMs, meanRate, tokens }) {
-    const { first, rate, tokens: count } = this.#cells
-    if (firstMs !== undefined) write(first, firstMs < 1_000 ? `${firstMs.toFixed(0)} ms` : `${(firstMs / 1_000).toFixed(2)} s`)
-    if (meanRate !== undefined) write(rate, meanRate.toFixed(meanRate < 10 ? 1 : 0))
-    if (count.dataset.final === undefined && tokens > 0) write(count, `… + ${tokens}`)
-  }
-
-  /** @param {Extract<ClientEvent, { type: 'usage' }>} usage */
-  usage ({ inputTokens, outputTokens, cost, estimated }) {
-    const about = estimated ? '≈ ' : ''
-    this.#cells.tokens.dataset.final = 'true'
-    write(this.#cells.tokens, `${about}${inputTokens} + ${outputTokens}`)
-    if (cost !== undefined) write(this.#cells.cost, `${about}${money.format(cost)}`)
   }
 }
 
