@@ -84,7 +84,7 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
 
   function receive ({ type, id, ref = id, limits, error, ...fields }: Frame): void {
     if (type === 'ready') {
-      silenceMs = idleTimeoutMs ?? limits.heartbeatMs * HEARTBEATS
+      silenceMs = idleTimeoutMs ?? (limits?.heartbeatMs || 0) * HEARTBEATS
       onReady(connection)
     }
     if (type === 'goaway') onGoaway(connection)

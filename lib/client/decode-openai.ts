@@ -1,4 +1,5 @@
 import { isObject, isText } from '../json.ts'
+import { errorEvent } from './errors.ts'
 import type { FinishReason, StreamEvent, ToolCallEndEvent, UsageEvent } from '../schemas/stream-event.ts'
 
 type Json = Record<string, any>
@@ -74,7 +75,11 @@ export function createOpenAiDecoder (): OpenAiDecoder {
       if (!isStarted) events.push({ type: 'start', id, model, created })
       isStarted = true
       usage = counted ? toUsage(counted) : usage
-      items.forEach(addChoice)
+      try {
+        items.forEach(addChoice)
+      } catch {
+        events.push(errorEvent('invalid-response', 'The server sent a chunk whose choices are no list of choices'))
+      }
       return take()
     },
     end () {
@@ -92,9 +97,9 @@ function toUsage ({ prompt_tokens: inputTokens = 0, completion_tokens: outputTok
     inputTokens,
     outputTokens,
     totalTokens,
-    ...input && { cachedInputTokens: input.cached_tokens },
-    ...output && { reasoningTokens: output.reasoning_tokens },
-    ...cost && { cost },
+    ...input?.cached_tokens >= 0 && { cachedInputTokens: input.cached_tokens },
+    ...output?.reasoning_tokens >= 0 && { reasoningTokens: output.reasoning_tokens },
+    ...cost >= 0 && { cost },
     estimated
   }
 }

@@ -29,8 +29,7 @@ export async function * readStream ({ send, signal, idleTimeoutMs, onOpen }: Str
   const connection = new AbortController()
   const abort = (): void => connection.abort()
   let isEnded = false
-  // The signal ends with the answer, so nothing need be taken off it.
-  signal.addEventListener('abort', () => isEnded || abort())
+  signal.addEventListener('abort', abort)
   try {
     const response = await within(idleTimeoutMs, send(connection.signal), abort, unreachable)
     const body = await within(idleTimeoutMs, open(response), abort)
@@ -47,6 +46,7 @@ export async function * readStream ({ send, signal, idleTimeoutMs, onOpen }: Str
       if (!bytes) throw failure
     }
   } finally {
+    signal.removeEventListener('abort', abort)
     // The server ends a whole answer's response itself, so that it sees one that was read, and can use the connection again.
     if (isEnded) (setTimeout(abort, CLOSE_MS) as { unref?: () => void }).unref?.()
     else abort()
