@@ -81,7 +81,7 @@ async function chooseUpstream (env) {
 /** @param {string | undefined} origin */
 function corsOptions (origin) {
   const origins = socketOrigins(origin)
-  return origins === 'same-origin' ? false : { origin: origins, methods: ['GET', 'HEAD', 'POST'], exposedHeaders: ['retry-after'] }
+  return origins === 'same-origin' ? false : { origin: origins, methods: ['GET', 'HEAD', 'POST'], exposedHeaders: ['retry-after', 'x-should-retry', 'x-stream-id'] }
 }
 
 /** @param {string | undefined} origin */

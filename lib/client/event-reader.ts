@@ -31,8 +31,7 @@ export function createEventReader (maxBufferSize: number): EventReader {
   let events: StreamEvent[] = []
   let lastId: string | undefined
   let isCut = false
-  let decoder = new TextDecoder()
-  let feed = (_text: string): void => {}
+  let connection = connect()
 
   function decode (data: string, name = 'message'): StreamEvent[] {
     const json = parseJson(data)
@@ -43,26 +42,28 @@ export function createEventReader (maxBufferSize: number): EventReader {
     return (json.type ? numbered : openai).decode(json)
   }
 
+  function connect (): { decoder: InstanceType<typeof TextDecoder>, feed: (text: string) => void } {
+    const { feed } = createParser({
+      maxBufferSize,
+      onEvent ({ data, event, id = lastId }) {
+        const read = decode(data, event)
+        events.push(...read)
+        // What was cut is still to come.
+        if (!isCut || read.length > 0) lastId = id
+      },
+      onError ({ type }) {
+        if (type === 'max-buffer-size-exceeded') events.push(errorEvent('event-too-large', `An event is over ${maxBufferSize} characters (maxEventChars)`))
+      }
+    })
+    return { decoder: new TextDecoder(), feed }
+  }
+
   return {
     position: () => lastId ?? numbered.seq(),
-    restart () {
-      decoder = new TextDecoder()
-      feed = createParser({
-        maxBufferSize,
-        onEvent ({ data, event, id = lastId }) {
-          const read = decode(data, event)
-          events.push(...read)
-          // What was cut is still to come.
-          if (!isCut || read.length > 0) lastId = id
-        },
-        onError ({ type }) {
-          if (type === 'max-buffer-size-exceeded') events.push(errorEvent('event-too-large', `An event is over ${maxBufferSize} characters (maxEventChars)`))
-        }
-      }).feed
-    },
+    restart () { connection = connect() },
     read (bytes) {
       isCut = !bytes
-      feed(bytes ? decoder.decode(bytes, { stream: true }) : '\n\n')
+      connection.feed(bytes ? connection.decoder.decode(bytes, { stream: true }) : '\n\n')
       const read = events
       events = []
       return isCut && openai.isFinished() && !read.some(isTerminal) ? [...read, ...openai.end()] : read

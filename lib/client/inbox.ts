@@ -36,14 +36,14 @@ export function createInbox (maxEvents: number): Inbox {
       wake()
     },
     async * read () {
-      for (failure = undefined; ;) {
+      failure = undefined
+      for (;;) {
+        if (events.length === 0 && !failure) await new Promise<void>((resolve) => { wake = resolve })
         for (const event of take()) {
           yield event
           if (isTerminal(event)) return undefined
         }
-        if (events.length > 0) continue
-        if (failure) return failure
-        await new Promise<void>((resolve) => { wake = resolve })
+        if (failure && events.length === 0) return failure
       }
     }
   }

@@ -64,27 +64,24 @@ async function open (response: FetchResponse): Promise<ByteReader> {
 }
 
 /** Waits for the network, and for no longer than it may be silent. A slow reader of ours is no silence. */
-async function within<Result> (ms: number, waiting: Promise<Result>, abort: () => void, toFailure = broken): Promise<Result> {
+function within<Result> (ms: number, waiting: Promise<Result>, abort: () => void, toFailure = broken): Promise<Result> {
   let failure: ChatError | undefined
-  const timer = ms && setTimeout(() => {
+  const onSilence = (): void => {
     failure = new ChatError('timeout', `Nothing came for ${ms} ms (idleTimeoutMs)`, { retryable: true })
     abort()
-  }, ms)
-  try {
-    return await waiting
-  } catch (cause) {
-    throw failure ?? (cause instanceof ChatError ? cause : toFailure(cause))
-  } finally {
-    clearTimeout(timer || undefined)
   }
+  const timer = ms > 0 ? setTimeout(onSilence, ms) : undefined
+  return waiting
+    .catch((cause: unknown) => { throw failure ?? (cause instanceof ChatError ? cause : toFailure(cause)) })
+    .finally(() => clearTimeout(timer))
 }
 
-/** The error of a status: its code and message stand in an OpenAI-shaped body, else they are made of the status. */
+/** The error of a status, which may tell that it will not pass: its code and message stand in an OpenAI-shaped body, else they are made of the status. */
 function toError ({ status, headers }: FetchResponse, text: string): ChatError {
   const json = parseJson(text)
   const { code, message } = isObject(json) && isObject(json.error) ? json.error : {}
   const retryAfterMs = readRetryAfter(headers.get('retry-after') ?? '')
-  return new ChatError(isText(code) ? code : 'http-status', isText(message) ? message : `The server answered with status ${status}`, { status, retryable: isRetryableStatus(status), retryAfterMs })
+  return new ChatError(isText(code) ? code : 'http-status', isText(message) ? message : `The server answered with status ${status}`, { status, retryable: isRetryableStatus(status) && headers.get('x-should-retry') !== 'false', retryAfterMs })
 }
 
 /** Seconds or a date, as milliseconds. @see https://www.rfc-editor.org/rfc/rfc9110#field.retry-after */
@@ -94,7 +91,7 @@ function readRetryAfter (value: string): number | undefined {
 }
 
 function broken (cause: unknown): ChatError {
-  return new ChatError('lost', 'The connection broke before the answer was whole', { retryable: true, cause })
+  return new ChatError('lost', 'The connection broke', { retryable: true, cause })
 }
 
 /** Without a code, as in browsers, or with one of connecting, the request never ran. */

@@ -4,7 +4,7 @@
  */
 export async function unlessAborted<Result> (waiting: Promise<Result>, signal: AbortSignal): Promise<Result> {
   signal.throwIfAborted()
-  let leave = (): void => {}
+  let leave!: () => void
   const left = new Promise<never>((_resolve, reject) => { leave = () => reject(signal.reason) })
   signal.addEventListener('abort', leave)
   try {

@@ -103,6 +103,12 @@ t.test('deltas of a chunk become events, and its finish ends its tool calls', as
   ])
 })
 
+t.test('a tool call without id and name begins all the same', async (t) => {
+  const events = readText(chunk({ delta: { tool_calls: [{ function: { arguments: '{}' } }] } }) + 'data: [DONE]\n\n')
+
+  t.same(events[1], { type: 'tool-call-start', choice: 0, index: 0, id: '', name: '' })
+})
+
 t.test('a finish reason that nobody knows is other', async (t) => {
   const [, finish] = readText(chunk({ delta: {}, finish_reason: 'tired' }) + 'data: [DONE]\n\n')
 

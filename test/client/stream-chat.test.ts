@@ -146,6 +146,13 @@ t.test('a refused request is an error with status, code and message', async (t) 
   t.equal(plain.exchanges.length, 1)
 })
 
+t.test('a status that will not pass is told by x-should-retry', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => refuse(response, 502, { 'x-should-retry': 'false' }))
+
+  t.match(await failureOf(streamChat(url, request, { reconnect: soonAgain })), { status: 502, retryable: false })
+  t.equal(exchanges.length, 1)
+})
+
 t.test('a response that is no event stream is an error', async (t) => {
   const { url } = await startServer(t, ({ response }) => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'))
 
@@ -396,11 +403,22 @@ t.test('a loop that is left closes the connection', async (t) => {
   t.equal(listenersOf(signal), 0)
 })
 
+t.test('runs where timers are numbers, as in browsers', async (t) => {
+  const { setTimeout } = globalThis
+  globalThis.setTimeout = ((callback: () => void, ms: number) => Number(setTimeout(callback, ms))) as never
+  t.teardown(() => { Object.assign(globalThis, { setTimeout }) })
+  let tries = 0
+  const fetch: FetchLike = async () => ++tries === 1 ? new Response(null, { status: 503 }) : new Response(whole, { headers: { 'content-type': 'text/event-stream' } })
+
+  t.equal(await streamChat('/chat', request, { reconnect: soonAgain, fetch }).text(), 'Hello')
+})
+
 t.test('a callback that throws ends the answer with its error', async (t) => {
   const { url, exchanges } = await startServer(t, ({ response }) => openStream(response).write(whole.slice(0, -20)))
   const mistake = new Error('in the callback')
 
   t.equal((await readAll(streamChat(url, request, { onText: () => { throw mistake } }))).error, mistake)
+  t.equal((await readAll(streamChat(url, request, { onStateChange: ({ state }) => { if (state === 'open') throw mistake } }))).error, mistake)
   await soon('the server to see it', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
 })
 

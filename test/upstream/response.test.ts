@@ -55,6 +55,7 @@ for (const [status, code, statusCode, retryable] of statuses) {
 
       t.match(error, { code, statusCode, retryable, upstreamMessage }, name)
       t.strictSame(events, [])
+      t.equal(error?.headers?.['x-should-retry'], retryable ? undefined : 'false')
       t.notMatch(error?.message, MESSAGE, 'the message is safe for clients')
     }
   })

@@ -61,7 +61,7 @@ function nakedError (json: JsonObject): unknown {
 export function errorFromUpstream (error: unknown, redact: Redact): LlmError {
   const status = statusOf(error)
   const upstreamMessage = cut(redact(messageOf(error)), MAX_MESSAGE)
-  const details: LlmErrorDetails = { retryable: isRetryable(status), upstreamMessage }
+  const details: LlmErrorDetails = { retryable: isRetryable(status), headers: isRetryable(status) ? undefined : final, upstreamMessage }
   return errorForStatus(status, details) ?? withDetails(new UpstreamFailedError(), details)
 }
 
@@ -78,7 +78,7 @@ export function errorFromResponse (
   const details: LlmErrorDetails = {
     retryable: isRetryable(status),
     retryAfterMs,
-    headers: isRetryable(status) ? retryAfterHeader(retryAfterMs) : undefined,
+    headers: isRetryable(status) ? retryAfterHeader(retryAfterMs) : final,
     upstreamMessage: bodyMessage(bodyText, redact)
   }
   const error = errorForStatus(status, details)
@@ -87,13 +87,16 @@ export function errorFromResponse (
   return withDetails(new UpstreamStatusError(status), { ...details, statusCode: isTimeout ? 504 : undefined })
 }
 
+/** Tells clients that a status of 500 and more will not pass by itself; OpenAI's SDKs read it, and so does ours. */
+const final: Readonly<Record<string, string>> = { 'x-should-retry': 'false' }
+
 function retryAfterHeader (ms: number | undefined): Record<string, string> | undefined {
   return ms === undefined ? undefined : { 'retry-after': String(Math.ceil(ms / 1000)) }
 }
 
 /** Makes the error for data that is not JSON, or not a chunk. */
 export function contentError (what: string, text: string, redact: Redact): LlmError {
-  return withDetails(new UpstreamContentError(what), { retryable: false, upstreamMessage: excerpt(text, redact) })
+  return withDetails(new UpstreamContentError(what), { retryable: false, headers: final, upstreamMessage: excerpt(text, redact) })
 }
 
 function errorForStatus (status: number | undefined, details: LlmErrorDetails): LlmError | undefined {

@@ -33,7 +33,7 @@ t.test('errorFromResponse() tells how long to wait', async (t) => {
   t.match(errorFromResponse(429, '', { redact, retryAfterMs: 1200 }), { retryAfterMs: 1200, headers: { 'retry-after': '2' } })
   t.notOk('headers' in errorFromResponse(429, '', { redact }))
   t.match(errorFromResponse(503, '', { redact, retryAfterMs: 1200 }), { retryAfterMs: 1200, headers: { 'retry-after': '2' } })
-  t.match(errorFromResponse(400, '', { redact, retryAfterMs: 1200 }), { headers: undefined })
+  t.match(errorFromResponse(400, '', { redact, retryAfterMs: 1200 }), { headers: { 'x-should-retry': 'false' } })
 })
 
 t.test('errorFromResponse() finds the message in every shape of body', async (t) => {
