@@ -1,0 +1,33 @@
+import { chromium, type Page } from 'playwright-core'
+import type { Test } from 'tap'
+import { requireFile } from '../interop/helper.ts'
+
+const executablePath = '/usr/bin/chromium'
+requireFile(executablePath, 'chromium')
+
+/** A page in a real browser, and what it did. */
+export interface OpenPage {
+  readonly page: Page
+  /** Addresses that it asked for, whether somebody answered or not. */
+  readonly requests: readonly string[]
+  /** Errors and warnings on its console, and exceptions that nobody caught. */
+  readonly complaints: readonly string[]
+}
+
+/** Opens an address in a browser of its own, which ends with the test. */
+export async function openPage (t: Test, url: string): Promise<OpenPage> {
+  const browser = await chromium.launch({
+    executablePath,
+    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+  })
+  t.teardown(() => browser.close())
+  const page = await browser.newPage()
+  const requests: string[] = []
+  const complaints: string[] = []
+  page.setDefaultTimeout(120_000)
+  page.on('request', (request) => requests.push(request.url()))
+  page.on('console', (message) => /error|warning/.test(message.type()) && complaints.push(message.text()))
+  page.on('pageerror', (error) => complaints.push(String(error)))
+  await page.goto(url)
+  return { page, requests, complaints }
+}
