@@ -10,9 +10,15 @@ import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
 import llmStream, { ChatRequest, logSerializers, openAiErrorHandler } from 'fastify-llm-stream'
 import { createUpstream } from 'fastify-llm-stream/testing'
-import { pageRoutes } from './page/routes.js'
+import { demoModel, demoScenario, examples } from './playground/demo.js'
+import { playground } from './playground/routes.js'
 
 /** @typedef {Record<string, string | undefined>} Env */
+
+const defaultModel = 'gpt-4.1'
+
+/** US dollars per million tokens; what the playground asks at first costs as much, so that a cost is seen. */
+const price = { input: 2, output: 8, cachedInput: 0.5 }
 
 /**
  * Builds the server without listening, for tests too.
@@ -34,8 +40,11 @@ export async function build (env) {
     error: { message: `There is no ${request.method} ${request.url.split('?', 1)[0]}`, type: 'invalid_request_error', param: null, code: 'not-found' }
   }))
   // Whoever stops a trial server does not want to wait for its open streams.
-  await app.register(llmStream, { upstream: upstream.options, cors: corsOptions(env.CORS_ORIGIN) })
+  await app.register(llmStream, {
+    upstream: upstream.options, cors: corsOptions(env.CORS_ORIGIN), prices: { [defaultModel]: price, [demoModel]: price }
+  })
   app.addHook('onClose', () => upstream.close())
+  await app.register(playground, upstream.playground)
 
   app.post('/v1/chat/completions', { schema: { body: ChatRequest } }, (request, reply) => {
     const { stream } = /** @type {ChatRequest} */ (request.body)
@@ -52,7 +61,6 @@ export async function build (env) {
   app.get('/ws/chat', { websocket: true, stream: { allowQueryKey: true, origins: socketOrigins(env.CORS_ORIGIN) } }, app.llm.socket())
 
   app.get('/health', () => app.llm.health())
-  app.register(pageRoutes)
   return app
 }
 
@@ -64,11 +72,10 @@ async function chooseUpstream (env) {
   const { UPSTREAM_BASE_URL: baseUrl, UPSTREAM_API_KEY: apiKey, UPSTREAM_DIALECT: dialect } = env
   if (baseUrl !== undefined && baseUrl !== '') {
     const spoken = /** @type {'openai' | 'websocket' | undefined} */ (dialect === '' ? undefined : dialect)
-    const options = { baseUrl, apiKey, dialect: spoken, defaultModel: 'gpt-4.1' }
-    return { options, close: async () => {} }
+    return { options: { baseUrl, apiKey, dialect: spoken, defaultModel }, playground: { model: defaultModel }, close: async () => {} }
   }
-  const embedded = await createUpstream()
-  return { options: { baseUrl: embedded.baseUrl, defaultModel: 'gpt-4.1' }, close: () => embedded.close() }
+  const embedded = await createUpstream({ scenario: demoScenario })
+  return { options: { baseUrl: embedded.baseUrl, defaultModel }, playground: { model: demoModel, examples }, close: () => embedded.close() }
 }
 
 /** @param {string | undefined} origin */

@@ -1,11 +1,14 @@
 // Checks what a host would install: packs the package, runs attw and publint on the tarball, installs it into an empty
-// app in a temporary folder, compiles test/package/host.ts there in every resolution mode, and runs the host apps.
+// app in a temporary folder, compiles test/package/host.ts there in every resolution mode, and runs the host apps; then
+// compiles and bundles test/package/client.ts as a page would, and weighs the client library.
 // Run: npm run test:package. Prints one line a check; the first failure ends it with exit code 1.
 import { spawnSync } from 'node:child_process'
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { gzipSync } from 'node:zlib'
+import { build } from 'esbuild'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const { devDependencies, name } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
@@ -20,6 +23,17 @@ const modes = [
   { title: 'bundler', extension: 'ts', module: 'esnext', moduleResolution: 'bundler' }
 ]
 
+/**
+ * What a page loads of the client library, bundled, minified and compressed: all of it beside the parser that other
+ * packages use, too, and each transport with it.
+ */
+const weights = [
+  { title: 'the client library', code: "export * from 'fastify-llm-stream/client'", external: ['eventsource-parser'] },
+  { title: 'streamChat with the parser', code: "export { streamChat } from 'fastify-llm-stream/client'" },
+  { title: 'ChatSocket', code: "export { ChatSocket } from 'fastify-llm-stream/client'" }
+]
+const MAX_CLIENT_BYTES = 6 * 1024
+
 const folder = mkdtempSync(join(tmpdir(), `${name}-check-`))
 try {
   const tarball = pack()
@@ -28,6 +42,8 @@ try {
   const app = installHost(tarball)
   for (const mode of modes) compile(app, mode)
   for (const file of ['host.mjs', 'host.cjs']) runHost(app, `plain ${file}`, join(hosts, file), file)
+  compilePage(app)
+  for (const weight of weights) await weigh(app, weight)
   console.log('package checks passed')
 } catch (error) {
   console.error(error.message)
@@ -61,6 +77,24 @@ function compile (app, { title, extension, runs, ...compilerOptions }) {
   writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions: options, include: ['.'] }))
   check(`compile: ${title}`, project, process.execPath, [join(app, 'node_modules/typescript/bin/tsc'), '-p', project])
   if (runs !== undefined) check(`run: ${title}`, project, process.execPath, [`host.${runs}`])
+}
+
+/** As a page's project: the types of browsers, and none of Node. */
+function compilePage (app) {
+  const project = join(app, 'page')
+  mkdirSync(project)
+  copyFileSync(join(hosts, 'client.ts'), join(project, 'client.ts'))
+  const compilerOptions = { module: 'esnext', moduleResolution: 'bundler', target: 'es2022', lib: ['es2023', 'dom'], types: [], strict: true, exactOptionalPropertyTypes: true, skipLibCheck: false, noEmit: true }
+  writeFileSync(join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['.'] }))
+  check('compile: page', project, process.execPath, [join(app, 'node_modules/typescript/bin/tsc'), '-p', project])
+}
+
+/** Bundles for browsers, which fails where something of Node is imported, and fails over the bound. */
+async function weigh (app, { title, code, external = [] }) {
+  const { outputFiles } = await build({ stdin: { contents: code, resolveDir: app }, bundle: true, minify: true, format: 'esm', platform: 'browser', target: 'es2022', external, write: false })
+  const bytes = gzipSync(outputFiles[0].contents, { level: 9 }).length
+  if (bytes >= MAX_CLIENT_BYTES) throw new Error(`FAILED ${title}: ${bytes} bytes, minified and compressed, expected fewer than ${MAX_CLIENT_BYTES}`)
+  console.log(`ok   ${title}: ${bytes} bytes, minified and compressed`)
 }
 
 function runHost (app, title, source, file) {

@@ -89,7 +89,7 @@ export interface StreamChatOptions extends ConnectionOptions, ChatOptions {
   /** Headers of each request, `authorization` say; a function is asked before each. */
   headers?: Record<string, string> | (() => Record<string, string> | Promise<Record<string, string>>)
   /** Whether cookies go along, as of `fetch`. */
-  credentials?: 'omit' | 'same-origin' | 'include' | undefined
+  credentials?: 'omit' | 'same-origin' | 'include'
   /**
    * Longest silence in milliseconds, heartbeats counted; then the connection counts as lost. `0` is none.
    * @default 60_000
@@ -193,9 +193,9 @@ export type FetchLike = (url: string, init: FetchInit) => Promise<FetchResponse>
 export interface FetchInit {
   method: string
   headers: Record<string, string>
-  body?: string | undefined
+  body?: string
   signal: AbortSignal
-  credentials?: 'omit' | 'same-origin' | 'include' | undefined
+  credentials?: 'omit' | 'same-origin' | 'include'
   keepalive?: boolean
 }
 
@@ -221,6 +221,5 @@ export type WebSocketLike = new (url: string, protocols: string[]) => WebSocketI
 export interface WebSocketInstance {
   send (data: string): void
   close (code?: number, reason?: string): void
-  addEventListener (type: 'open' | 'message' | 'error' | 'close', listener: (event: any) => void): void
-  removeEventListener (type: 'open' | 'message' | 'error' | 'close', listener: (event: any) => void): void
+  addEventListener (type: 'message' | 'error' | 'close', listener: (event: any) => void): void
 }

@@ -1,6 +1,7 @@
 import type { ChatManager, ChatManagerOptions, ChatStream, OpenChat } from '../../types/client.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
 import { createChat, type Scope } from './create-chat.ts'
+import { unlessAborted } from './unless-aborted.ts'
 
 /** A browser's window, of which Node has none. */
 const page = globalThis as Partial<Pick<EventTarget, 'addEventListener' | 'removeEventListener'>>
@@ -34,11 +35,7 @@ export function createChatManager ({ maxConcurrentStreams = 5 }: ChatManagerOpti
 
   async function * run (session: string, open: OpenChat, { chat, signal, setState }: Scope): AsyncGenerator<StreamEvent, void, undefined> {
     while (isFull()) {
-      await new Promise<void>((resolve) => {
-        waiting.add(resolve)
-        signal.addEventListener('abort', () => resolve())
-      })
-      signal.throwIfAborted()
+      await unlessAborted(new Promise<void>((resolve) => waiting.add(resolve)), signal)
     }
     size++
     try {

@@ -6,7 +6,7 @@ import { createEventsDecoder } from './decode-events.ts'
 import { ChatError } from './errors.ts'
 import { createInbox } from './inbox.ts'
 import { createRetries, type Retries } from './retries.ts'
-import { sleep } from './sleep.ts'
+import { sleep, unlessAborted } from './unless-aborted.ts'
 
 /**
  * Several chats over one WebSocket that speaks `llm-chat.v1` (docs/protocol.md). It connects with the first chat, and
@@ -69,8 +69,8 @@ export class ChatSocket {
     const { seq, decode } = createEventsDecoder()
     const { push, fail, read } = createInbox(this.#options.maxUnreadEvents ?? 65_536)
     let connection: SocketConnection | undefined
-    const receive = ({ streamId, completionId, toolCallId = completionId, ...frame }: Frame): void => {
-      if (streamId) chat.streamId = streamId
+    const receive = ({ completionId, toolCallId = completionId, ...frame }: Frame): void => {
+      if (frame.streamId) chat.streamId = frame.streamId
       push(decode(toolCallId === undefined ? frame : { ...frame, id: toolCallId }))
       setState({ state: 'open' })
     }
@@ -96,7 +96,7 @@ export class ChatSocket {
     if (this.#state !== 'open' && this.#queued >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait for a connection (maxQueuedChats)`, { retryable: true })
     this.#queued++
     try {
-      return await Promise.race([this.#connection(), new Promise<never>((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))])
+      return await unlessAborted(this.#connection(), signal)
     } finally {
       this.#queued--
     }
@@ -105,7 +105,8 @@ export class ChatSocket {
   /** @param failure Of a connection that ended: the next one waits its time. */
   #connection (failure?: ChatError): Promise<SocketConnection> {
     if (this.#ready) return this.#ready
-    const ready = this.#connect(this.#closing.signal, failure)
+    const { signal } = this.#closing
+    const ready = unlessAborted(this.#connect(signal, failure), signal)
     ready.catch((error: ChatError) => {
       if (this.#ready !== ready) return
       this.#ready = undefined
@@ -135,7 +136,7 @@ export class ChatSocket {
 
   async #open (signal: AbortSignal): Promise<SocketConnection> {
     const { key, connectTimeoutMs = 10_000, idleTimeoutMs, WebSocket = (globalThis as { WebSocket?: WebSocketLike }).WebSocket } = this.#options
-    if (!WebSocket) throw new ChatError('no-websocket', 'There is no global WebSocket; give one as option "WebSocket", that of the package "ws" say')
+    if (!WebSocket) throw new ChatError('no-websocket', 'There is no global WebSocket: give the option "WebSocket", from the package "ws" say')
     const secret = typeof key === 'function' ? await key() : key
     signal.throwIfAborted()
     return await new Promise((resolve, reject) => {

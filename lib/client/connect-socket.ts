@@ -84,7 +84,7 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
 
   function receive ({ type, id, ref = id, limits, error, ...fields }: Frame): void {
     if (type === 'ready') {
-      silenceMs = idleTimeoutMs ?? limits.heartbeatMs * HEARTBEATS
+      silenceMs = idleTimeoutMs ?? (limits?.heartbeatMs || 0) * HEARTBEATS
       onReady(connection)
     }
     if (type === 'goaway') onGoaway(connection)
@@ -93,30 +93,21 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
     chat?.receive({ type, ...error && { error }, ...fields })
   }
 
-  const listeners = {
-    message ({ data }: { data: unknown }): void {
-      if (ended) return
-      const frame = parseJson(`${data}`)
-      if (!isObject(frame)) return connection.close(new ChatError('invalid-response', 'The server sent a message that is no frame of llm-chat.v1'))
-      receive(frame)
-      watch()
-    },
-    /** Of a refused upgrade `ws` tells the status in a message; browsers do not. */
-    error ({ message }: { message?: string }): void {
-      status = Number(/response: (\d+)/.exec(`${message}`)?.[1])
-    },
-    close ({ code }: { code: number }): void {
-      each('removeEventListener')
-      end(new ChatError('connection', `The server closed the connection with ${status ? `status ${status}` : `code ${code}`}`, {
-        closeCode: code, ...status && { status }, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
-      }))
-    }
-  }
-  const each = (method: 'addEventListener' | 'removeEventListener'): void => {
-    for (const [type, listener] of Object.entries(listeners)) socket[method](type as keyof typeof listeners, listener as (event: any) => void)
-  }
-
-  each('addEventListener')
+  // They go with the socket: after its close no event comes.
+  socket.addEventListener('message', ({ data }: { data: unknown }) => {
+    if (ended) return
+    const frame = parseJson(`${data}`)
+    if (!isObject(frame)) return connection.close(new ChatError('invalid-response', 'The server sent a message that is no JSON object'))
+    receive(frame)
+    watch()
+  })
+  // Of a refused upgrade `ws` tells the status in a message; browsers do not.
+  socket.addEventListener('error', ({ message }: { message?: string }) => {
+    status = Number(/response: (\d+)/.exec(`${message}`)?.[1])
+  })
+  socket.addEventListener('close', ({ code }: { code: number }) => end(new ChatError('connection', `The server closed with ${status ? `status ${status}` : `code ${code}`}`, {
+    closeCode: code, ...status && { status }, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
+  })))
   watch()
   return connection
 }

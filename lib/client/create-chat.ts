@@ -1,5 +1,6 @@
 import type { ChatOptions, ChatResult, ChatStream, ClientEvent, ConnectionOptions, StateChange } from '../../types/client.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
+import { isText } from '../json.ts'
 import { ChatError, toChatError } from './errors.ts'
 
 /** Reason of a signal that asks for an orderly end: the answer is not wanted any more, the upstream neither. */
@@ -71,7 +72,7 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
     if (event.type === 'end') result.reason = event.reason
     if (event.type === 'usage') chat.usage = result.usage = event
     if (event.type === 'finish' && !event.choice) result.finishReason = event.reason
-    if (event.type === 'text-delta' && !event.choice) {
+    if (event.type === 'text-delta' && !event.choice && isText(event.text)) {
       result.text += event.text
       onText?.(event.text)
     }

@@ -1,4 +1,5 @@
-import { isObject, isText } from '../json.ts'
+import { isObject, isText, parseJson } from '../json.ts'
+import { errorEvent } from './errors.ts'
 import type { FinishReason, StreamEvent, ToolCallEndEvent, UsageEvent } from '../schemas/stream-event.ts'
 
 type Json = Record<string, any>
@@ -12,28 +13,36 @@ export interface OpenAiDecoder {
   readonly end: () => StreamEvent[]
 }
 
+/** A call as far as it came: its upstream's index and id, and the event that ends it. */
+interface ToolCall {
+  readonly key: unknown
+  readonly id: unknown
+  readonly event: ToolCallEndEvent
+}
+
 /** What the OpenAI API says when a choice ends, but for its `_`. All else is `other`. */
 const finishReasons: readonly string[] = ['stop', 'length', 'tool-calls', 'content-filter']
 
 /**
- * Decodes `chat.completion.chunk`s as servers of this package and the OpenAI API send them; quirks of upstreams are the
- * server's to know.
+ * Decodes `chat.completion.chunk`s of the OpenAI API, and as upstreams vary them that a server passes on: what a person
+ * reads is the same as in the events of the server (`lib/upstream/openai/`), whose decoder is too large for a page.
  * @see https://platform.openai.com/docs/api-reference/chat-streaming
  */
 export function createOpenAiDecoder (): OpenAiDecoder {
   /** Whether a choice has finished, by its index. */
   const choices = new Map<number, boolean>()
-  const calls: ToolCallEndEvent[] = []
+  const calls: ToolCall[] = []
   let events: StreamEvent[] = []
   let isStarted = false
   let usage: UsageEvent | undefined
 
   function addChoice ({ index: choice = 0, delta, finish_reason: reason }: Json): void {
     if (!choices.has(choice)) choices.set(choice, false)
-    addText('reasoning-delta', choice, delta?.reasoning_content || delta?.reasoning)
-    addText('text-delta', choice, delta?.content)
-    addText('refusal-delta', choice, delta?.refusal)
-    for (const call of delta?.tool_calls ?? []) addToolCall(choice, call)
+    const { content, refusal, reasoning_content: thought, reasoning = thought, reasoning_details: details = thoughtsIn(content), function_call: only }: Json = delta ?? {}
+    addText('reasoning-delta', choice, join(reasoning || details))
+    addText('text-delta', choice, join(content))
+    addText('refusal-delta', choice, refusal)
+    for (const call of delta?.tool_calls ?? (only ? [{ function: only }] : [])) addToolCall(choice, call)
     if (isText(reason)) finish(choice, reason)
   }
 
@@ -41,14 +50,19 @@ export function createOpenAiDecoder (): OpenAiDecoder {
     if (isText(text)) events.push({ type, choice, text })
   }
 
-  function addToolCall (choice: number, { index = 0, id = '', function: { name = '', arguments: text = '' } = {} }: Json): void {
-    let call = calls.find((one) => one.choice === choice && one.index === index)
-    if (!call) {
-      calls.push(call = { type: 'tool-call-end', choice, index, arguments: '' })
-      events.push({ type: 'tool-call-start', choice, index, id, name })
+  /** Calls are told apart by their index. Where all are 0 or missing, a new id behind whole arguments begins a call. */
+  function addToolCall (choice: number, { index: key, id, custom, function: { name, arguments: text } = { name: custom?.name, arguments: custom?.input } }: Json): void {
+    const known = calls.filter((one) => one.event.choice === choice)
+    let call = known.findLast((one) => key === undefined || one.key === key)
+    if (!call || (id && id !== call.id && parseJson(call.event.arguments))) {
+      const index = known.length
+      calls.push(call = { key, id, event: { type: 'tool-call-end', choice, index, arguments: '' } })
+      events.push({ type: 'tool-call-start', choice, index, id: id ?? '', name: name ?? '' })
     }
-    call.arguments += text
-    if (text) events.push({ type: 'tool-call-delta', choice, index, arguments: text })
+    if (!text) return
+    const piece = isText(text) ? text : JSON.stringify(text)
+    call.event.arguments += piece
+    events.push({ type: 'tool-call-delta', choice, index: call.event.index, arguments: piece })
   }
 
   /** Once. Of a choice that was cut, the last call may be cut too. */
@@ -57,7 +71,7 @@ export function createOpenAiDecoder (): OpenAiDecoder {
     choices.set(choice, true)
     if (rawReason === 'error') events.push(toErrorEvent('The upstream failed'))
     const reason = rawReason?.replace('_', '-') ?? 'stop'
-    if (reason !== 'length') events.push(...calls.filter((call) => call.choice === choice))
+    if (reason !== 'length') events.push(...calls.map(({ event }) => event).filter((call) => call.choice === choice))
     events.push({ type: 'finish', choice, reason: (finishReasons.includes(reason) ? reason : 'other') as FinishReason, rawReason })
   }
 
@@ -74,7 +88,11 @@ export function createOpenAiDecoder (): OpenAiDecoder {
       if (!isStarted) events.push({ type: 'start', id, model, created })
       isStarted = true
       usage = counted ? toUsage(counted) : usage
-      items.forEach(addChoice)
+      try {
+        items.forEach(addChoice)
+      } catch {
+        events.push(errorEvent('invalid-response', 'The server sent a chunk without a list of choices'))
+      }
       return take()
     },
     end () {
@@ -86,15 +104,25 @@ export function createOpenAiDecoder (): OpenAiDecoder {
   }
 }
 
+/** Some upstreams send a text as a list of its parts: `[{"type":"text","text":"…"}]`. */
+function join (text: unknown): unknown {
+  return Array.isArray(text) ? text.map((part) => part.text ?? part.summary ?? '').join('') : text
+}
+
+/** Mistral's thoughts are parts of the content: `{"type":"thinking","thinking":[{"type":"text","text":"…"}]}`. */
+function thoughtsIn (content: unknown): unknown {
+  return Array.isArray(content) && content.flatMap((part) => part.thinking ?? [])
+}
+
 function toUsage ({ prompt_tokens: inputTokens = 0, completion_tokens: outputTokens = 0, total_tokens: totalTokens = inputTokens + outputTokens, estimated = false, cost, prompt_tokens_details: input, completion_tokens_details: output }: Json): UsageEvent {
   return {
     type: 'usage',
     inputTokens,
     outputTokens,
     totalTokens,
-    ...input && { cachedInputTokens: input.cached_tokens },
-    ...output && { reasoningTokens: output.reasoning_tokens },
-    ...cost && { cost },
+    ...input?.cached_tokens >= 0 && { cachedInputTokens: input.cached_tokens },
+    ...output?.reasoning_tokens >= 0 && { reasoningTokens: output.reasoning_tokens },
+    ...cost >= 0 && { cost },
     estimated
   }
 }

@@ -52,8 +52,8 @@ export class ChatError extends Error implements ChatErrorDetails {
 }
 
 /** The error of an `error` event or frame: `{"code":"upstream-truncated","message":"…","retryable":true}`. */
-export function toChatError ({ code, message, ...details }: StreamError): ChatError {
-  return new ChatError(code, message, details)
+export function toChatError ({ code, message, ...details }: Partial<StreamError> = {}): ChatError {
+  return new ChatError(code ?? 'invalid-response', message ?? 'The server sent an error that says nothing', details)
 }
 
 /** A failure that this side found in an answer, as the event that ends it. */

@@ -34,14 +34,13 @@ export function createEventReader (maxBufferSize: number): EventReader {
   let decoder = new TextDecoder()
   let feed = (_text: string): void => {}
 
-  function decode (data: string, name = 'message'): void {
+  function decode (data: string, name = 'message'): StreamEvent[] {
     const json = parseJson(data)
-    if (data === '[DONE]') events.push(...openai.end())
-    else if (name === 'error') events.push(toErrorEvent(isObject(json) ? json.error ?? json : data))
-    else if (name !== 'message') isCut = false
-    else if (isObject(json)) events.push(...(json.type ? numbered : openai).decode(json))
-    // What was cut is no fault of the server's.
-    else if (!isCut) events.push(errorEvent('invalid-response', 'The server sent data that is no JSON object'))
+    if (data === '[DONE]') return openai.end()
+    if (name === 'error') return [toErrorEvent(isObject(json) ? json.error ?? json : data)]
+    if (name !== 'message') return []
+    if (!isObject(json)) return isCut ? [] : [errorEvent('invalid-response', 'The server sent a message that is no JSON object')]
+    return (json.type ? numbered : openai).decode(json)
   }
 
   return {
@@ -51,8 +50,10 @@ export function createEventReader (maxBufferSize: number): EventReader {
       feed = createParser({
         maxBufferSize,
         onEvent ({ data, event, id = lastId }) {
-          lastId = id
-          decode(data, event)
+          const read = decode(data, event)
+          events.push(...read)
+          // What was cut is still to come.
+          if (!isCut || read.length > 0) lastId = id
         },
         onError ({ type }) {
           if (type === 'max-buffer-size-exceeded') events.push(errorEvent('event-too-large', `An event is over ${maxBufferSize} characters (maxEventChars)`))

@@ -29,8 +29,7 @@ export async function * readStream ({ send, signal, idleTimeoutMs, onOpen }: Str
   const connection = new AbortController()
   const abort = (): void => connection.abort()
   let isEnded = false
-  // The signal ends with the answer, so nothing need be taken off it.
-  signal.addEventListener('abort', () => isEnded || abort())
+  signal.addEventListener('abort', abort)
   try {
     const response = await within(idleTimeoutMs, send(connection.signal), abort, unreachable)
     const body = await within(idleTimeoutMs, open(response), abort)
@@ -47,6 +46,7 @@ export async function * readStream ({ send, signal, idleTimeoutMs, onOpen }: Str
       if (!bytes) throw failure
     }
   } finally {
+    signal.removeEventListener('abort', abort)
     // The server ends a whole answer's response itself, so that it sees one that was read, and can use the connection again.
     if (isEnded) (setTimeout(abort, CLOSE_MS) as { unref?: () => void }).unref?.()
     else abort()
@@ -60,7 +60,7 @@ async function open (response: FetchResponse): Promise<ByteReader> {
   if (!ok) throw toError(response, await response.text())
   // 204: a stream that ended, and was seen to its end.
   if (body && type?.startsWith('text/event-stream')) return body.getReader()
-  throw new ChatError('invalid-response', `The server answered ${status} with content-type ${type}, expected text/event-stream`, { status })
+  throw new ChatError('invalid-response', `The server sent content-type ${type}, expected text/event-stream`, { status })
 }
 
 /** Waits for the network, and for no longer than it may be silent. A slow reader of ours is no silence. */

@@ -5,7 +5,7 @@ import { ChatError, toLost } from './errors.ts'
 import { createEventReader } from './event-reader.ts'
 import { readStream } from './read-stream.ts'
 import { createRetries, isRetryableStatus } from './retries.ts'
-import { sleep } from './sleep.ts'
+import { sleep } from './unless-aborted.ts'
 
 /**
  * Asks over HTTP, and reads the answer as server-sent events, of format `openai` or `events`.
@@ -39,7 +39,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
     if (streamId && options.resumeUrl !== false) chat.streamId = streamId
   }
   const send = (connection: AbortSignal): Promise<FetchResponse> => chat.streamId
-    ? sendRequest('GET', `${resumeUrl(url, chat.streamId, options)}?after=${encodeURIComponent(reader.position())}`, options, connection)
+    ? sendRequest('GET', withQuery(resumeUrl(url, chat.streamId, options), `after=${encodeURIComponent(reader.position())}`), options, connection)
     : sendRequest('POST', url, options, connection, { ...request, stream: true })
   const mayTryAgain = ({ code, status }: ChatError): boolean => isTaken
     ? chat.streamId !== undefined && (!status || isRetryableStatus(status))
@@ -70,8 +70,8 @@ async function sendRequest (method: string, url: string, { headers, credentials,
   return fetch(url, {
     method,
     headers: { accept: 'text/event-stream', ...typeof headers === 'function' ? await headers() : headers, ...body && { 'content-type': 'application/json' } },
-    body: body && JSON.stringify(body),
-    credentials,
+    ...body && { body: JSON.stringify(body) },
+    ...credentials && { credentials },
     // The page may be on its way out.
     keepalive: method === 'DELETE',
     signal
@@ -80,6 +80,10 @@ async function sendRequest (method: string, url: string, { headers, credentials,
 
 function resumeUrl (url: string, streamId: string, { resumeUrl }: StreamChatOptions): string {
   return resumeUrl ? resumeUrl(streamId) : url.replace(/^(https?:\/\/[^/]+)?.*/is, `$1/api/streams/${encodeURIComponent(streamId)}`)
+}
+
+function withQuery (url: string, query: string): string {
+  return url + (url.includes('?') ? '&' : '?') + query
 }
 
 /** Tells a server that keeps the stream that nobody wants it: leaving is not stopping there. It ends by itself, later. */

@@ -2,6 +2,7 @@
 const assert = require('node:assert/strict')
 const Fastify = require('fastify')
 const llmStream = require('fastify-llm-stream')
+const { streamChat } = require('fastify-llm-stream/client')
 const { createUpstream } = require('fastify-llm-stream/testing')
 
 async function main () {
@@ -14,6 +15,8 @@ async function main () {
 
   assert.equal(response.statusCode, 200, response.body)
   assert.match(response.body, /Hello[^]*data: \[DONE\]\n\n$/)
+  const address = await app.listen({ port: 0 })
+  assert.equal(await streamChat(`${address}/chat`, { prompt: 'Hi' }).text(), 'Hello host')
   await app.close()
   await upstream.close()
 }

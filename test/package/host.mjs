@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import Fastify from 'fastify'
 import llmStream, { ChatRequest } from 'fastify-llm-stream'
+import { streamChat } from 'fastify-llm-stream/client'
 import { createUpstream } from 'fastify-llm-stream/testing'
 
 const upstream = await createUpstream({ text: 'Hello host', tokensPerSecond: 0 })
@@ -13,5 +14,7 @@ const response = await app.inject({ method: 'POST', url: '/chat', payload: { mod
 
 assert.equal(response.statusCode, 200, response.body)
 assert.match(response.body, /Hello[^]*data: \[DONE\]\n\n$/)
+const address = await app.listen({ port: 0 })
+assert.equal(await streamChat(`${address}/chat`, { prompt: 'Hi' }).text(), 'Hello host')
 await app.close()
 await upstream.close()

@@ -1,0 +1,73 @@
+import { find } from './dom.js'
+
+/** @typedef {import('fastify-llm-stream/client').ClientChatRequest} ClientChatRequest */
+
+/** The form: what is asked, and the keys and buttons that ask and stop. */
+export class Composer {
+  #form = find(document, '#composer', HTMLFormElement)
+  #prompt = find(document, '#prompt', HTMLTextAreaElement)
+  #model = find(document, '#model', HTMLInputElement)
+  #temperature = find(document, '#temperature', HTMLInputElement)
+  #system = find(document, '#system', HTMLTextAreaElement)
+  #stop = find(document, '#stop', HTMLButtonElement)
+
+  /** @param {{ onAsk: (request: ClientChatRequest) => void, onStop: () => void }} listeners */
+  constructor ({ onAsk, onStop }) {
+    this.#form.addEventListener('submit', (event) => {
+      event.preventDefault()
+      onAsk(this.request)
+    })
+    this.#stop.addEventListener('click', onStop)
+    document.addEventListener('keydown', ({ key }) => { if (key === 'Escape') onStop() })
+    this.#prompt.addEventListener('keydown', (event) => this.#onKey(event))
+    for (const button of this.#form.querySelectorAll('button[data-model]')) button.addEventListener('click', () => this.#tryOut(button))
+    this.#showTemperature()
+  }
+
+  /** What the form says. */
+  get request () {
+    const system = this.#system.value.trim()
+    const messages = [{ role: 'user', content: this.#prompt.value }]
+    if (system !== '') messages.unshift({ role: 'system', content: system })
+    return { messages, model: this.#model.value.trim(), temperature: this.#temperature.valueAsNumber }
+  }
+
+  /** Asks again what the form says. The button that was pressed for it disappears, so the focus moves. */
+  askAgain () {
+    this.#prompt.focus()
+    this.#form.requestSubmit()
+  }
+
+  /**
+   * Says whether there is something to stop.
+   * @param {boolean} isBusy
+   */
+  setBusy (isBusy) {
+    const hadFocus = document.activeElement === this.#stop
+    this.#stop.disabled = !isBusy
+    // A button that is disabled loses the focus to nowhere.
+    if (!isBusy && hadFocus) this.#prompt.focus()
+  }
+
+  /** @param {KeyboardEvent} event */
+  #onKey (event) {
+    // While a word is composed, as in Japanese, Enter accepts it.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
+    event.preventDefault()
+    this.#form.requestSubmit()
+  }
+
+  /** @param {Element} button */
+  #tryOut (button) {
+    this.#model.value = button.getAttribute('data-model') ?? ''
+    this.#prompt.value = button.getAttribute('data-prompt') ?? ''
+    this.#form.requestSubmit()
+  }
+
+  #showTemperature () {
+    const output = find(document, '#temperature-value', HTMLOutputElement)
+    const show = () => { output.value = this.#temperature.valueAsNumber.toFixed(1) }
+    this.#temperature.addEventListener('input', show)
+    show()
+  }
+}

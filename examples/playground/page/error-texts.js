@@ -1,0 +1,61 @@
+/** What a person reads of a failure, by its code. The code itself stands in small print beside it. */
+const sentences = new Map(Object.entries({
+  // The client's own.
+  connection: 'There is no connection to the server.',
+  lost: 'The connection was lost, this is not the whole answer.',
+  truncated: 'The connection ended too early, this is not the whole answer.',
+  timeout: 'Nothing came from the server for a long time.',
+  'http-status': 'The server refused the question.',
+  'invalid-response': 'What came back is no answer that this page understands.',
+  'event-too-large': 'A part of the answer is larger than this page takes.',
+  'slow-reader': 'This page could not keep up with the answer.',
+  'queue-full': 'Too many questions wait for a connection.',
+  closed: 'The connection was closed.',
+  // The request.
+  'bad-request': 'The question cannot be sent like this.',
+  'invalid-request': 'The question cannot be sent like this.',
+  'upstream-refused': 'The model\'s provider does not take this question. Is the model\'s name right?',
+  'model-not-found': 'There is no such model.',
+  // Limits.
+  busy: 'Too many answers run on this connection. Wait until one has ended.',
+  'too-many-streams': 'The server is full. Wait a moment.',
+  'too-many-streams-per-key': 'You have too many answers running. Wait until one has ended.',
+  'too-many-connections': 'The server is full. Wait a moment.',
+  'too-many-connections-per-key': 'You have too many connections open.',
+  'max-duration': 'The answer took longer than the server allows.',
+  // The server.
+  shutdown: 'The server is shutting down.',
+  'going-away': 'The server is about to close this connection.',
+  origin: 'The server does not let this page connect.',
+  // The provider.
+  'upstream-auth': 'The server has no valid key for the model\'s provider. Whoever runs the server can fix that.',
+  'upstream-rate-limit': 'The model\'s provider is at its rate limit.',
+  'upstream-status': 'The model\'s provider has a problem.',
+  'upstream-connection': 'The server cannot reach the model\'s provider.',
+  'upstream-content': 'What the model\'s provider sent is no answer.',
+  'upstream-frame-too-large': 'What the model\'s provider sent is too large.',
+  'upstream-truncated': 'The model\'s provider broke off, this is not the whole answer.',
+  'upstream-failed': 'The model\'s provider reported a failure.',
+  'upstream-connect-timeout': 'The model\'s provider cannot be reached.',
+  'upstream-first-token-timeout': 'The model took too long to begin.',
+  'upstream-idle-timeout': 'The model fell silent in the middle of its answer.',
+  'upstream-total-timeout': 'The model took too long.'
+}))
+
+/** @typedef {Partial<import('fastify-llm-stream/client').ChatError>} Failure */
+
+/**
+ * Says what failed, and what one can do.
+ * @param {unknown} error A `ChatError`, or anything.
+ * @returns {{ sentence: string, small: string, retryable: boolean }} `small` is for whoever looks for the cause.
+ */
+export function explain (error) {
+  const { code = 'unknown', message = String(error), status, retryable = false, retryAfterMs, closeCode } = /** @type {Failure} */ (error)
+  const wait = retryAfterMs === undefined ? '' : ` Ask again in ${Math.ceil(retryAfterMs / 1_000)} s.`
+  const details = [code, status === undefined ? '' : `HTTP ${status}`, closeCode === undefined ? '' : `close code ${closeCode}`, message]
+  return {
+    sentence: `${sentences.get(code) ?? 'Something went wrong.'}${wait}`,
+    small: details.filter((detail) => detail !== '').join(' · '),
+    retryable: retryable || code === 'lost' || code === 'truncated'
+  }
+}

@@ -1,0 +1,63 @@
+import { find, write } from './dom.js'
+import { explain } from './error-texts.js'
+
+/** @typedef {import('fastify-llm-stream/client').ChatResult} ChatResult */
+/** @typedef {import('./measurement.js').Measurement} Measurement */
+
+/** How the answer stands: below it, in words. */
+export class Outcome {
+  #element
+  #words
+  #small
+  #again
+
+  /**
+   * @param {HTMLElement} element
+   * @param {() => void} onAskAgain
+   */
+  constructor (element, onAskAgain) {
+    this.#element = element
+    this.#words = find(element, '.words', HTMLElement)
+    this.#small = find(element, '.small', HTMLElement)
+    this.#again = find(element, '.again', HTMLButtonElement)
+    this.#again.addEventListener('click', onAskAgain)
+  }
+
+  /**
+   * @param {'busy' | 'whole' | 'stopped' | 'failed'} kind
+   * @param {string} words
+   * @param {string} [small]
+   * @param {boolean} [mayAskAgain]
+   */
+  show (kind, words, small = '', mayAskAgain = false) {
+    this.#element.hidden = false
+    this.#element.dataset.kind = kind
+    write(this.#words, words)
+    write(this.#small, small)
+    this.#again.hidden = !mayAskAgain
+  }
+
+  /**
+   * @param {ChatResult} result
+   * @param {Measurement} measurement
+   * @returns {string} What a screen reader says of it.
+   */
+  end ({ error, reason, finishReason }, { tokens, endMs = 0 }) {
+    const seconds = `${(endMs / 1_000).toFixed(1)} s`
+    if (error !== undefined) return this.#fail(error, tokens)
+    if (reason === 'stop') this.show('stopped', `Stopped after ${tokens} tokens, this is not the whole answer.`)
+    else if (finishReason === 'length') this.show('stopped', `The token limit cut this answer after ${seconds}.`)
+    else this.show('whole', `Whole answer in ${seconds}`)
+    return `${this.#words.textContent}, ${tokens} tokens.`
+  }
+
+  /**
+   * @param {unknown} error
+   * @param {number} tokens
+   */
+  #fail (error, tokens) {
+    const { sentence, small, retryable } = explain(error)
+    this.show('failed', sentence, small, retryable)
+    return `${sentence} ${tokens} tokens came.`
+  }
+}

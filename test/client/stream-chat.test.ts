@@ -1,0 +1,441 @@
+import { once } from 'node:events'
+import { createServer as createTcpServer, type AddressInfo } from 'node:net'
+import t from 'tap'
+import { ChatError, streamChat, type ChatResult, type FetchLike } from '../../lib/client/index.ts'
+import { deferred, soon, until } from '../helper.ts'
+import { eventsText, failureOf, hello, listenersOf, openStream, readAll, refuse, sendStream, soonAgain, startServer, watchStates } from './helper.ts'
+
+const request = { prompt: 'Hi' }
+const whole = eventsText(hello)
+
+t.test('asks with POST, JSON and stream: true, and gives the events as they come', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => sendStream(response, whole))
+
+  const { events, error } = await readAll(streamChat(new URL(url), request))
+
+  t.equal(error, undefined)
+  t.same(events, hello)
+  t.same(exchanges[0]?.body, { prompt: 'Hi', stream: true })
+  t.match(exchanges[0]?.request, { method: 'POST', headers: { accept: 'text/event-stream', 'content-type': 'application/json' } })
+})
+
+t.test('events come while the answer is under way', async (t) => {
+  const read = deferred()
+  const { url } = await startServer(t, async ({ response }) => {
+    openStream(response).write(eventsText(hello.slice(0, 2)))
+    await read.promise
+    response.end(eventsText(hello.slice(2), 3))
+  })
+  const types: string[] = []
+
+  for await (const { type } of streamChat(url, request)) {
+    types.push(type)
+    if (type === 'text-delta') read.resolve()
+  }
+
+  t.same(types, hello.map(({ type }) => type))
+})
+
+t.test('text() is the whole text, and the callbacks hear of all', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, whole))
+  const texts: string[] = []
+  const types: string[] = []
+  const { states, onStateChange } = watchStates()
+
+  const stream = streamChat(url, request, { onText: (text) => texts.push(text), onEvent: ({ type }) => types.push(type), onStateChange })
+  t.equal(stream.state, 'idle')
+  const text = await stream.text()
+
+  t.equal(text, 'Hello')
+  t.same(texts, ['Hel', 'lo'])
+  t.same(types, hello.map(({ type }) => type))
+  t.same(states, ['connecting', 'open', 'closed'])
+  t.equal(stream.state, 'closed')
+  t.match(stream.usage, { totalTokens: 5 })
+})
+
+t.test('with onEnd an answer begins by itself, and its result is told once', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, whole))
+  const ended = deferred<ChatResult>()
+  let ends = 0
+
+  streamChat(url, request, { onEnd: (result) => { ends++; ended.resolve(result) } })
+
+  t.match(await soon('the end', ended.promise), { text: 'Hello', finishReason: 'stop', usage: { totalTokens: 5 }, reason: 'complete', error: undefined })
+  t.equal(ends, 1)
+})
+
+t.test('with onEnd a failure is told there, and is no unhandled rejection', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, eventsText(hello.slice(0, 3))))
+  const ended = deferred<ChatResult>()
+
+  streamChat(url, request, { onEnd: ended.resolve })
+
+  t.match(await soon('the end', ended.promise), { text: 'Hello', reason: undefined, error: { code: 'truncated', text: 'Hello' } })
+})
+
+t.test('an answer that is read anyway begins once', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => sendStream(response, whole))
+  const stream = streamChat(url, request, { onEnd: () => {} })
+
+  t.equal(await stream.text(), 'Hello')
+  t.equal(exchanges.length, 1)
+  await t.rejects(stream.text(), { name: 'ChatError', code: 'consumed' })
+})
+
+t.test('texts of other choices are events, and not the text', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, eventsText([
+    { type: 'text-delta', choice: 1, text: 'other' }, { type: 'text-delta', choice: 0, text: 'one' },
+    { type: 'finish', choice: 1, reason: 'length', rawReason: 'length' }, { type: 'end', reason: 'complete' }
+  ])))
+
+  t.equal(await streamChat(url, request).text(), 'one')
+})
+
+// ---- failures --------------------------------------------------------------------------------------------------------
+
+t.test('a stream that was cut is never whole', async (t) => {
+  const cuts: Array<[string, string]> = [
+    ['before the last event', eventsText(hello.slice(0, -1))],
+    ['within an event', whole.slice(0, whole.indexOf('lo"') + 1)],
+    ['within the last event', whole.slice(0, -10)],
+    ['before the first byte', '']
+  ]
+  for (const [where, text] of cuts) {
+    for (const how of ['ends', 'breaks'] as const) {
+      const { url, exchanges } = await startServer(t, ({ response }) => {
+        openStream(response).write(`: hi\n\n${text}`, () => how === 'ends' ? response.end() : response.destroy())
+      })
+      const { events, error } = await readAll(streamChat(url, request, { reconnect: soonAgain }))
+      t.match(error, { name: 'ChatError', code: how === 'ends' ? 'truncated' : 'lost', retryable: true }, `${where}, ${how}`)
+      t.equal((error as ChatError).text, events.map((event) => event.type === 'text-delta' ? event.text : '').join(''))
+      t.equal(exchanges.length, 1, 'what the server took is not asked again')
+    }
+  }
+})
+
+t.test('an error event is thrown with its code', async (t) => {
+  const error = { code: 'upstream-rate-limit', message: 'Slow down', retryable: true, status: 429, retryAfterMs: 2_000 }
+  const { url, exchanges } = await startServer(t, ({ response }) => sendStream(response, eventsText([...hello.slice(0, 2), { type: 'error', error }])))
+
+  const failure = await failureOf(streamChat(url, request, { reconnect: soonAgain }))
+
+  t.match(failure, { ...error, text: 'Hel' })
+  t.equal(exchanges.length, 1)
+})
+
+t.test('an error event that says nothing is an error all the same', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, 'data: {"type":"error"}\n\n'))
+
+  t.match(await failureOf(streamChat(url, request)), { code: 'invalid-response' })
+})
+
+t.test('a text-delta without a text adds nothing', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, eventsText([{ type: 'text-delta', choice: 0 }, { type: 'end', reason: 'complete' }])))
+
+  t.equal(await streamChat(url, request).text(), '')
+})
+
+t.test('a refused request is an error with status, code and message', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => refuse(response, 400, {}, { message: 'Bad model', code: 'invalid-request' }))
+  const plain = await startServer(t, ({ response }) => response.writeHead(403, { 'content-type': 'text/html' }).end('<html>'))
+
+  t.match(await failureOf(streamChat(url, request, { reconnect: soonAgain })), { code: 'invalid-request', message: 'Bad model', status: 400, retryable: false })
+  t.equal(exchanges.length, 1, 'a 4xx is not tried again')
+  t.match(await failureOf(streamChat(plain.url, request, { reconnect: soonAgain })), { code: 'http-status', status: 403, message: 'The server answered with status 403' })
+  t.equal(plain.exchanges.length, 1)
+})
+
+t.test('a response that is no event stream is an error', async (t) => {
+  const { url } = await startServer(t, ({ response }) => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'))
+
+  t.match(await failureOf(streamChat(url, request)), { code: 'invalid-response', status: 200, message: /application\/json/ })
+})
+
+t.test('garbage on an event stream is an error', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, 'data: \x00\xff garbage\n\n'))
+
+  t.match(await failureOf(streamChat(url, request)), { code: 'invalid-response', retryable: true })
+})
+
+t.test('an event over maxEventChars is an error', async (t) => {
+  const { url } = await startServer(t, ({ response }) => openStream(response).write(`data: ${'x'.repeat(10_000)}`))
+
+  t.match(await failureOf(streamChat(url, request, { maxEventChars: 1_000 })), { code: 'event-too-large' })
+})
+
+t.test('a server that falls silent is left after idleTimeoutMs', async (t) => {
+  const before = await startServer(t, () => {})
+  const within = await startServer(t, ({ response }) => openStream(response).write(eventsText(hello.slice(0, 2))))
+  const refusing = await startServer(t, ({ response }) => response.writeHead(500).write('half'))
+
+  for (const { url, exchanges } of [before, within, refusing]) {
+    t.match(await failureOf(streamChat(url, request, { idleTimeoutMs: 50, reconnect: soonAgain })), { code: 'timeout', retryable: true, message: /50 ms/ })
+    t.equal(exchanges.length, 1, 'it may still run there')
+    await soon('the connection to close', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
+  }
+})
+
+t.test('heartbeats are no silence, and neither is a slow reader', async (t) => {
+  const beats = await startServer(t, async ({ response }) => {
+    openStream(response)
+    for (let beat = 0; beat < 8; beat++) {
+      response.write(': ping\n\n')
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    response.end(whole)
+  })
+  const { url } = await startServer(t, ({ response }) => sendStream(response, whole))
+
+  t.equal(await streamChat(beats.url, request, { idleTimeoutMs: 300 }).text(), 'Hello')
+  let text = ''
+  for await (const event of streamChat(url, request, { idleTimeoutMs: 100 })) {
+    if (event.type !== 'text-delta') continue
+    await new Promise((resolve) => setTimeout(resolve, 150))
+    text += event.text
+  }
+  t.equal(text, 'Hello')
+})
+
+t.test('idleTimeoutMs: 0 waits', async (t) => {
+  const { url } = await startServer(t, async ({ response }) => {
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    sendStream(response, whole)
+  })
+
+  t.equal(await streamChat(url, request, { idleTimeoutMs: 0 }).text(), 'Hello')
+})
+
+// ---- tries -----------------------------------------------------------------------------------------------------------
+
+t.test('a request that the server did not take is tried again', async (t) => {
+  for (const status of [408, 429, 500, 502, 503]) {
+    const { url, exchanges } = await startServer(t, ({ number, response }) => number < 3 ? refuse(response, status) : sendStream(response, whole))
+    const { changes, onStateChange } = watchStates()
+
+    t.equal(await streamChat(url, request, { reconnect: soonAgain, onStateChange }).text(), 'Hello', `${status}`)
+    t.equal(exchanges.length, 3)
+    t.match(changes, [
+      { state: 'connecting' }, { state: 'waiting', attempt: 1, error: { status } }, { state: 'connecting' },
+      { state: 'waiting', attempt: 2, error: { status } }, { state: 'connecting' }, { state: 'open' }, { state: 'closed' }
+    ])
+  }
+})
+
+t.test('Retry-After is waited for, in seconds or until a date', async (t) => {
+  const at: number[] = []
+  const { url } = await startServer(t, ({ number, response }) => {
+    at.push(Date.now())
+    if (number === 1) return refuse(response, 429, { 'retry-after': '1' })
+    if (number === 2) return refuse(response, 503, { 'retry-after': new Date(Date.now() + 2_000).toUTCString() })
+    sendStream(response, whole)
+  })
+
+  t.equal(await streamChat(url, request, { reconnect: { initialDelayMs: 1 } }).text(), 'Hello')
+  // Timers of Node may fire a millisecond early, and the date has no milliseconds.
+  t.ok(Number(at[1]) - Number(at[0]) >= 990, `${Number(at[1]) - Number(at[0])} ms`)
+  t.ok(Number(at[2]) - Number(at[1]) >= 990, `${Number(at[2]) - Number(at[1])} ms`)
+})
+
+t.test('a Retry-After over maxDelayMs is told and not waited', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => refuse(response, 429, { 'retry-after': '3600' }, { message: 'Later', code: 'upstream-rate-limit' }))
+
+  t.match(await failureOf(streamChat(url, request)), { code: 'upstream-rate-limit', status: 429, retryable: true, retryAfterMs: 3_600_000 })
+  t.equal(exchanges.length, 1)
+})
+
+t.test('the last failure is thrown when all tries failed', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => refuse(response, 503))
+
+  t.match(await failureOf(streamChat(url, request, { reconnect: soonAgain })), { status: 503, code: 'no' })
+  t.equal(exchanges.length, 6, 'one and five more')
+})
+
+t.test('reconnect: false asks once', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => refuse(response, 503))
+
+  t.match(await failureOf(streamChat(url, request, { reconnect: false })), { status: 503 })
+  t.equal(exchanges.length, 1)
+})
+
+t.test('a server that is not there yet is tried again', async (t) => {
+  const { states, onStateChange } = watchStates()
+  let tries = 0
+  const fetch: FetchLike = async (url, init) => {
+    // Port 1 refuses; then the server is there.
+    return await globalThis.fetch(++tries < 3 ? 'http://127.0.0.1:1/' : url, init as RequestInit)
+  }
+  const { url } = await startServer(t, ({ response }) => sendStream(response, whole))
+
+  t.equal(await streamChat(url, request, { fetch, reconnect: soonAgain, onStateChange }).text(), 'Hello')
+  t.same(states, ['connecting', 'waiting', 'connecting', 'waiting', 'connecting', 'open', 'closed'])
+})
+
+t.test('a server that cannot be reached is an error', async (t) => {
+  t.match(await failureOf(streamChat('http://127.0.0.1:1/chat', request, { reconnect: false })), { code: 'connection', retryable: true })
+  t.match(await failureOf(streamChat('/relative', request)), { code: 'connection', retryable: false, cause: { name: 'TypeError' } }, 'an address that is none is not tried again')
+})
+
+t.test('a request that was cut before its answer is not sent again, for it may have run', async (t) => {
+  let requests = 0
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => {})
+    socket.once('data', () => {
+      requests++
+      socket.destroy()
+    })
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+
+  t.match(await failureOf(streamChat(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, request, { reconnect: soonAgain })), { code: 'lost' })
+  t.equal(requests, 1)
+})
+
+// ---- ends ------------------------------------------------------------------------------------------------------------
+
+t.test('cancel() closes the connection, and the last event is end with reason stop', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => { openStream(response).write(eventsText(hello.slice(0, 2))) })
+  const stream = streamChat(url, request)
+  const types: string[] = []
+
+  for await (const event of stream) {
+    types.push(event.type)
+    if (event.type === 'text-delta') stream.cancel()
+    if (event.type === 'end') t.equal(event.reason, 'stop')
+  }
+
+  t.same(types, ['start', 'text-delta', 'end'])
+  await soon('the server to see it', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
+})
+
+t.test('text() of a stopped answer rejects with its beginning', async (t) => {
+  const { url } = await startServer(t, ({ response }) => { openStream(response).write(eventsText(hello.slice(0, 2))) })
+  const result = deferred<ChatResult>()
+  const stream = streamChat(url, request, { onText: () => stream.cancel(), onEnd: result.resolve })
+
+  await t.rejects(stream.text(), { name: 'ChatError', code: 'stopped', text: 'Hel' })
+  t.match(await result.promise, { text: 'Hel', reason: 'stop', error: undefined })
+})
+
+t.test('an answer that the server stopped is no whole one', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, eventsText([...hello.slice(0, 2), { type: 'end', reason: 'stop' }])))
+
+  await t.rejects(streamChat(url, request).text(), { code: 'stopped', text: 'Hel' })
+})
+
+t.test('cancel() before anything else asks nothing', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => sendStream(response, whole))
+  const stream = streamChat(url, request)
+
+  stream.cancel()
+
+  t.same(await readAll(stream), { events: [{ type: 'end', reason: 'stop' }], error: undefined })
+  t.equal(exchanges.length, 0)
+})
+
+t.test('cancel() ends a wait for the next try', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => refuse(response, 503, { 'retry-after': '20' }))
+  const stream = streamChat(url, request, { onStateChange: ({ state }) => { if (state === 'waiting') queueMicrotask(() => stream.cancel()) } })
+
+  t.match(await readAll(stream), { events: [{ type: 'end', reason: 'stop' }], error: undefined })
+  t.equal(exchanges.length, 1)
+})
+
+t.test('cancel() while a whole answer is read leaves it whole', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, whole))
+  const stream = streamChat(url, request, { onEvent: ({ type }) => { if (type === 'finish') stream.cancel() } })
+
+  t.same((await readAll(stream)).events, hello)
+})
+
+t.test('an aborted signal ends the answer with its reason, in every phase', async (t) => {
+  const phases: Array<[string, (response: Parameters<typeof openStream>[0]) => unknown]> = [
+    ['before the headers', () => {}],
+    ['before the first event', (response) => openStream(response).flushHeaders()],
+    ['between events', (response) => openStream(response).write(eventsText(hello.slice(0, 2)))],
+    ['while waiting for the next try', (response) => refuse(response, 503, { 'retry-after': '20' })]
+  ]
+  for (const [phase, answer] of phases) {
+    const { url, exchanges } = await startServer(t, ({ response }) => answer(response))
+    const controller = new AbortController()
+    const reason = new Error('not wanted')
+    const ended = deferred<ChatResult>()
+    const reading = readAll(streamChat(url, request, { signal: controller.signal, onEnd: ended.resolve }))
+    await until('the request', () => exchanges.length === 1)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+
+    controller.abort(reason)
+
+    t.equal((await soon('the end', reading)).error, reason, phase)
+    t.match(await ended.promise, { error: reason, reason: undefined })
+    t.equal(listenersOf(controller.signal), 0)
+    await soon('the server to see it', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
+  }
+})
+
+t.test('a signal that was aborted before asks nothing', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => sendStream(response, whole))
+  const reason = new Error('not wanted')
+
+  t.equal((await readAll(streamChat(url, request, { signal: AbortSignal.abort(reason) }))).error, reason)
+  t.equal(exchanges.length, 0)
+})
+
+t.test('a loop that is left closes the connection', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => openStream(response).write(eventsText(hello.slice(0, 3))))
+  const { signal } = new AbortController()
+  const ended = deferred<ChatResult>()
+
+  for await (const event of streamChat(url, request, { signal, onEnd: ended.resolve })) {
+    if (event.type === 'text-delta') break
+  }
+
+  await soon('the server to see it', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
+  t.match(await ended.promise, { reason: 'client', error: undefined, text: 'Hel' })
+  t.equal(listenersOf(signal), 0)
+})
+
+t.test('a callback that throws ends the answer with its error', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => openStream(response).write(whole.slice(0, -20)))
+  const mistake = new Error('in the callback')
+
+  t.equal((await readAll(streamChat(url, request, { onText: () => { throw mistake } }))).error, mistake)
+  await soon('the server to see it', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
+})
+
+t.test('a whole answer leaves its connection to the next one', async (t) => {
+  const sockets = new Set()
+  const { url } = await startServer(t, ({ request, response }) => {
+    sockets.add(request.socket)
+    sendStream(response, whole)
+  })
+
+  for (let chats = 0; chats < 5; chats++) t.equal(await streamChat(url, request).text(), 'Hello')
+
+  t.ok(sockets.size < 5, `${sockets.size} connections`)
+})
+
+t.test('a server that does not end the response is left a second after the last event', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => openStream(response).write(whole))
+
+  t.equal(await streamChat(url, request).text(), 'Hello')
+  await soon('the server to see it', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
+})
+
+t.test('headers, credentials and fetch are those of the options', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ number, response }) => number === 1 ? refuse(response, 503) : sendStream(response, whole))
+  const seen: unknown[] = []
+  const fetch: FetchLike = async (address, init) => {
+    seen.push(init.credentials)
+    return await globalThis.fetch(address, init as RequestInit)
+  }
+  let asked = 0
+
+  await streamChat(url, request, { headers: async () => ({ authorization: `Bearer ${++asked}` }), credentials: 'include', fetch, reconnect: soonAgain }).text()
+  await streamChat(url, request, { headers: { 'x-tenant': 'a' } }).text()
+
+  t.same(seen, ['include', 'include'])
+  t.same(exchanges.slice(0, 2).map(({ request: { headers } }) => headers.authorization), ['Bearer 1', 'Bearer 2'], 'a function is asked before each request')
+  t.equal(exchanges[2]?.request.headers['x-tenant'], 'a')
+})
