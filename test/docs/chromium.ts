@@ -1,9 +1,7 @@
-import { chromium, type Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import type { Test } from 'tap'
-import { requireFile } from '../interop/helper.ts'
-
-const executablePath = '/usr/bin/chromium'
-requireFile(executablePath, 'chromium')
+import { startBrowser } from '../browser/helper.ts'
+import { PATIENCE_MS } from '../interop/helper.ts'
 
 /** A page in a real browser, and what it did. */
 export interface OpenPage {
@@ -16,15 +14,11 @@ export interface OpenPage {
 
 /** Opens an address in a browser of its own, which ends with the test. */
 export async function openPage (t: Test, url: string): Promise<OpenPage> {
-  const browser = await chromium.launch({
-    executablePath,
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
-  })
-  t.teardown(() => browser.close())
+  const browser = await startBrowser(t)
   const page = await browser.newPage()
   const requests: string[] = []
   const complaints: string[] = []
-  page.setDefaultTimeout(120_000)
+  page.setDefaultTimeout(PATIENCE_MS)
   page.on('request', (request) => requests.push(request.url()))
   page.on('console', (message) => /error|warning/.test(message.type()) && complaints.push(message.text()))
   page.on('pageerror', (error) => complaints.push(String(error)))

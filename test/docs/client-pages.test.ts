@@ -4,6 +4,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import t, { type Test } from 'tap'
 import llmStream from '../../lib/index.ts'
 import { createUpstream, type EmbeddedUpstream } from '../../lib/testing/index.ts'
+import { PATIENCE_MS } from '../interop/helper.ts'
 import { root } from '../program.ts'
 import { openPage, type OpenPage } from './chromium.ts'
 import { readBlocks } from './markdown.ts'
@@ -91,7 +92,7 @@ async function checkStop (t: Test, scene: Scene, stopped: string): Promise<void>
   await untilText(scene, 'on and on')
   await page.click('text="Stop"')
   await untilStatus(scene, stopped)
-  await upstream.waitFor(({ open }) => open === 0)
+  await upstream.waitFor(({ open }) => open === 0, { timeoutMs: PATIENCE_MS })
   t.equal(upstream.requests.at(-1)?.state, 'closed-by-client')
 }
 
@@ -119,7 +120,7 @@ t.test('the page of plain HTML', async (t) => {
     await ask(scene, 'endless')
     await untilText(scene, 'on and on')
     await scene.page.goto('about:blank')
-    await scene.upstream.waitFor(({ open }) => open === 0)
+    await scene.upstream.waitFor(({ open }) => open === 0, { timeoutMs: PATIENCE_MS })
     t.equal(scene.upstream.requests.at(-1)?.state, 'closed-by-client')
   })
 
@@ -179,7 +180,7 @@ t.test('the React component', async (t) => {
     await untilText(scene, 'on and on')
     await ask(scene, 'Hello')
     await untilStatus(scene, 'done')
-    await upstream.waitFor(({ open }) => open === 0)
+    await upstream.waitFor(({ open }) => open === 0, { timeoutMs: PATIENCE_MS })
     t.equal(upstream.requests.at(-2)?.state, 'closed-by-client')
     t.equal(await page.textContent('p'), text)
   })
@@ -188,7 +189,7 @@ t.test('the React component', async (t) => {
     await ask(scene, 'endless')
     await untilText(scene, 'on and on')
     const updates = await page.evaluate('window.hide(), window.updates')
-    await upstream.waitFor(({ open }) => open === 0)
+    await upstream.waitFor(({ open }) => open === 0, { timeoutMs: PATIENCE_MS })
     t.equal(await page.evaluate('window.updates'), updates)
 
     await page.evaluate('window.show()')

@@ -6,7 +6,7 @@ import Fastify from 'fastify'
 import t, { type Test } from 'tap'
 import { isRetryableClose } from '../../lib/client/retries.ts'
 import { createUpstream } from '../../lib/testing/index.ts'
-import { requireFile, startServer, watchProcess } from '../interop/helper.ts'
+import { PATIENCE_MS, requireFile, startServer, watchProcess } from '../interop/helper.ts'
 import { root, startProgram, type Program } from '../program.ts'
 import { namesIn, readBlocks, readPage, readTables, type Block, type Table } from './markdown.ts'
 
@@ -96,7 +96,7 @@ const programs: Readonly<Record<string, ReadonlyArray<(scene: Scene) => Promise<
   }],
   'Stop an answer': [async (scene) => {
     await checkAnswer(scene, 'stop\n')
-    await upstream.waitFor(({ open }) => open === 0)
+    await upstream.waitFor(({ open }) => open === 0, { timeoutMs: PATIENCE_MS })
     scene.t.equal(upstream.requests.at(-1)?.state, 'closed-by-client')
   }],
   'Handle errors': [async ({ t, run }) => {
@@ -140,7 +140,7 @@ async function checkInterrupt ({ t, start }: Scene): Promise<void> {
 
   t.equal(await program.exited, 0)
   t.match(program.output(), /\nstop\n$/)
-  await upstream.waitFor(({ open }) => open === 0)
+  await upstream.waitFor(({ open }) => open === 0, { timeoutMs: PATIENCE_MS })
 }
 
 /** A server that keeps its stream, and cuts the first connection within it. Resolves with its address. */
@@ -182,7 +182,7 @@ interface PythonRun extends Run {
 
 async function python3 (file: string): Promise<PythonRun> {
   const env = { PATH: '/usr/bin:/bin', PYTHONUTF8: '1', PYTHONDONTWRITEBYTECODE: '1' }
-  const child = spawn(python, [file], { env, stdio: ['ignore', 'pipe', 'pipe'], timeout: 60_000 })
+  const child = spawn(python, [file], { env, stdio: ['ignore', 'pipe', 'pipe'], timeout: PATIENCE_MS })
   const output: Buffer[] = []
   const errors: Buffer[] = []
   child.stdout.on('data', (chunk) => output.push(chunk))
@@ -210,7 +210,7 @@ async function checkPythonCancel (t: Test, run: (change: (code: string) => strin
 
   t.match({ code, errors, output }, { code: 0, errors: '', output: /\nstop\n$/ })
   t.ok(output.length >= 5_000)
-  await upstream.waitFor(({ open }) => open === 0)
+  await upstream.waitFor(({ open }) => open === 0, { timeoutMs: PATIENCE_MS })
 }
 
 /** A proxy that closes in order in mid-answer, with no error frame. */
