@@ -34,18 +34,18 @@ export function createChatManager ({ maxConcurrentStreams = 5 }: ChatManagerOpti
   }
 
   async function * run (session: string, open: OpenChat, { chat, signal, setState }: Scope): AsyncGenerator<StreamEvent, void, undefined> {
-    while (isFull()) {
-      await unlessAborted(new Promise<void>((resolve) => waiting.add(resolve)), signal)
-    }
-    size++
+    let isRunning = false
     try {
+      while (isFull()) await unlessAborted(new Promise<void>((resolve) => waiting.add(resolve)), signal)
+      isRunning = true
+      size++
       const answer = open({ signal, onStateChange: setState })
       for await (const event of answer) {
         chat.streamId = answer.streamId
         yield event
       }
     } finally {
-      size--
+      if (isRunning) size--
       forget(session, chat)
       for (const wake of waiting) wake()
       waiting.clear()

@@ -93,7 +93,7 @@ export class ChatSocket {
   /** The connection to send on, for as long as somebody wants to. */
   async #queue (signal: AbortSignal): Promise<SocketConnection> {
     const { maxQueuedChats = 32 } = this.#options
-    if (this.#state !== 'open' && this.#queued >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait for a connection (maxQueuedChats)`, { retryable: true })
+    if (this.#state !== 'open' && this.#queued >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait (maxQueuedChats)`, { retryable: true })
     this.#queued++
     try {
       return await unlessAborted(this.#connection(), signal)
@@ -148,7 +148,7 @@ export class ChatSocket {
           this.#setState({ state: 'open' })
           resolve(connection)
         },
-        onGoaway: (connection) => this.#replace(connection, new ChatError('lost', 'The server closes this connection', { retryable: true })),
+        onGoaway: (connection) => this.#replace(connection, new ChatError('lost', 'The server closed', { retryable: true })),
         onEnd: (connection, failure) => {
           this.#connections.delete(connection)
           reject(failure)

@@ -97,7 +97,7 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
   socket.addEventListener('message', ({ data }: { data: unknown }) => {
     if (ended) return
     const frame = parseJson(`${data}`)
-    if (!isObject(frame)) return connection.close(new ChatError('invalid-response', 'The server sent a message that is no JSON object'))
+    if (!isObject(frame)) return connection.close(new ChatError('invalid-response', 'The server sent what is no JSON object'))
     receive(frame)
     watch()
   })
@@ -105,7 +105,7 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
   socket.addEventListener('error', ({ message }: { message?: string }) => {
     status = Number(/response: (\d+)/.exec(`${message}`)?.[1])
   })
-  socket.addEventListener('close', ({ code }: { code: number }) => end(new ChatError('connection', `The server closed with ${status ? `status ${status}` : `code ${code}`}`, {
+  socket.addEventListener('close', ({ code }: { code: number }) => end(new ChatError('connection', `The server answered with ${status ? `status ${status}` : `close code ${code}`}`, {
     closeCode: code, ...status && { status }, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
   })))
   watch()

@@ -4,7 +4,7 @@ import { isText } from '../json.ts'
 import { ChatError, toChatError } from './errors.ts'
 
 /** Reason of a signal that asks for an orderly end: the answer is not wanted any more, the upstream neither. */
-export const STOP = new ChatError('stopped', 'The answer was stopped before it was whole')
+export const STOP = new ChatError('stopped', 'The answer is not whole: it was stopped')
 
 /** What a source of events is given. */
 export interface Scope {

@@ -91,7 +91,7 @@ export function createOpenAiDecoder (): OpenAiDecoder {
       try {
         items.forEach(addChoice)
       } catch {
-        events.push(errorEvent('invalid-response', 'The server sent a chunk without a list of choices'))
+        events.push(errorEvent('invalid-response', 'The server sent a broken chunk'))
       }
       return take()
     },

@@ -23,7 +23,7 @@ export interface ChatErrorDetails {
  * | `http-status` | a status that is no success, where the body names no code |
  * | `invalid-response` | what came is no answer of this protocol |
  * | `truncated` | the answer ended before its last event |
- * | `lost` | the connection broke within the answer, and it cannot be resumed |
+ * | `lost` | the connection broke while the request or its answer was under way, and it cannot be resumed |
  * | `timeout` | nothing came for `idleTimeoutMs`, or `connectTimeoutMs` is over |
  * | `event-too-large` | an event is over `maxEventChars` |
  * | `slow-reader` | more than `maxUnreadEvents` came and were not read |
@@ -53,7 +53,7 @@ export class ChatError extends Error implements ChatErrorDetails {
 
 /** The error of an `error` event or frame: `{"code":"upstream-truncated","message":"…","retryable":true}`. */
 export function toChatError ({ code, message, ...details }: Partial<StreamError> = {}): ChatError {
-  return new ChatError(code ?? 'invalid-response', message ?? 'The server sent an error that says nothing', details)
+  return new ChatError(code ?? 'invalid-response', message ?? '', details)
 }
 
 /** A failure that this side found in an answer, as the event that ends it. */

@@ -38,7 +38,7 @@ export function createEventReader (maxBufferSize: number): EventReader {
     if (data === '[DONE]') return openai.end()
     if (name === 'error') return [toErrorEvent(isObject(json) ? json.error ?? json : data)]
     if (name !== 'message') return []
-    if (!isObject(json)) return isCut ? [] : [errorEvent('invalid-response', 'The server sent a message that is no JSON object')]
+    if (!isObject(json)) return isCut ? [] : [errorEvent('invalid-response', 'The server sent what is no JSON object')]
     return (json.type ? numbered : openai).decode(json)
   }
 
@@ -52,7 +52,7 @@ export function createEventReader (maxBufferSize: number): EventReader {
         if (!isCut || read.length > 0) lastId = id
       },
       onError ({ type }) {
-        if (type === 'max-buffer-size-exceeded') events.push(errorEvent('event-too-large', `An event is over ${maxBufferSize} characters (maxEventChars)`))
+        if (type === 'max-buffer-size-exceeded') events.push(errorEvent('event-too-large', `More than ${maxBufferSize} characters (maxEventChars)`))
       }
     })
     return { decoder: new TextDecoder(), feed }

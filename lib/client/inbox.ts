@@ -32,7 +32,7 @@ export function createInbox (maxEvents: number): Inbox {
     fail,
     push (more) {
       events.push(...more)
-      if (events.length > maxEvents) fail(new ChatError('slow-reader', `${maxEvents} events came and were not read (maxUnreadEvents)`))
+      if (events.length > maxEvents) fail(new ChatError('slow-reader', `${maxEvents} events wait (maxUnreadEvents)`))
       wake()
     },
     async * read () {

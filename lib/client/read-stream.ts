@@ -1,12 +1,12 @@
 import type { ByteReader, FetchResponse } from '../../types/client.ts'
-import { isObject, isText, parseJson } from '../json.ts'
+import { isObject, parseJson } from '../json.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
 import { ChatError } from './errors.ts'
 import { isTerminal, type EventReader } from './event-reader.ts'
 import { isRetryableStatus } from './retries.ts'
 
-/** Codes of Node's `fetch` for a request that may have run. */
-const sent = /RESET|PIPE|SOCKET|HEADERS/
+/** Codes of Node's `fetch` for a request that never left, or cannot. */
+const unsent = /REFUSED|NOTFOUND|AGAIN|UNREACH|CONNECT|^ERR_|^offline/
 
 /** After the last event the server closes the response; one that does not is not waited for. */
 const CLOSE_MS = 1_000
@@ -36,7 +36,7 @@ export async function * readStream ({ send, signal, idleTimeoutMs, onOpen }: Str
     onOpen(response)
     reader.restart()
     for (;;) {
-      let failure = new ChatError('truncated', 'The answer ended before its last event', { retryable: true })
+      let failure = new ChatError('truncated', 'The answer is not whole: it ended before its last event', { retryable: true })
       const bytes = await within(idleTimeoutMs, body.read(), abort).then(({ value }) => value, (cause) => { failure = cause })
       for (const event of reader.read(bytes || undefined)) {
         isEnded = isTerminal(event)
@@ -81,7 +81,7 @@ function toError ({ status, headers }: FetchResponse, text: string): ChatError {
   const json = parseJson(text)
   const { code, message } = isObject(json) && isObject(json.error) ? json.error : {}
   const retryAfterMs = readRetryAfter(headers.get('retry-after') ?? '')
-  return new ChatError(isText(code) ? code : 'http-status', isText(message) ? message : `The server answered with status ${status}`, { status, retryable: isRetryableStatus(status) && headers.get('x-should-retry') !== 'false', retryAfterMs })
+  return new ChatError(`${code ?? 'http-status'}`, `${message ?? `The server answered with status ${status}`}`, { status, retryable: isRetryableStatus(status) && headers.get('x-should-retry') !== 'false', retryAfterMs })
 }
 
 /** Seconds or a date, as milliseconds. @see https://www.rfc-editor.org/rfc/rfc9110#field.retry-after */
@@ -94,9 +94,10 @@ function broken (cause: unknown): ChatError {
   return new ChatError('lost', 'The connection broke', { retryable: true, cause })
 }
 
-/** Without a code, as in browsers, or with one of connecting, the request never ran. */
+/** Without such a code the request may have run. Browsers give none, but know when they are offline. */
 function unreachable (cause: any): ChatError {
-  const code: string | undefined = cause?.cause?.code
-  if (sent.test(code ?? '')) return broken(cause)
-  return new ChatError('connection', 'The server cannot be reached', { retryable: !code?.startsWith('ERR_'), cause })
+  const { navigator } = globalThis as { navigator?: { onLine?: boolean } }
+  const code: string = navigator?.onLine === false ? 'offline' : cause?.cause?.code ?? ''
+  if (unsent.test(code)) return new ChatError('connection', 'The connection cannot be opened', { retryable: !code.startsWith('ERR_'), cause })
+  return new ChatError('lost', 'The connection broke: the request may have run', { retryable: true, cause })
 }

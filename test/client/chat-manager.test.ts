@@ -125,10 +125,15 @@ t.test('what runs is stopped when its page is left, and the page keeps no listen
   Object.assign(globalThis, { addEventListener: page.addEventListener.bind(page), removeEventListener: page.removeEventListener.bind(page) })
   t.teardown(() => { Object.assign(globalThis, { addEventListener: undefined, removeEventListener: undefined }) })
   const { url, exchanges } = await startServer(t, ({ response }) => openStream(response).write(eventsText(hello.slice(0, 2))))
-  const manager = createChatManager()
+  const manager = createChatManager({ maxConcurrentStreams: 2 })
+  // One that gives up while it waits, keeps nothing either.
   const readings = ['a', 'b'].map(async (session) => await readAll(manager.ask(session, (options) => streamChat(url, { prompt: 'x' }, options))))
   await until('both to run', () => exchanges.length === 2)
 
+  const controller = new AbortController()
+  const impatient = readAll(manager.ask('c', (options) => streamChat(url, { prompt: 'x' }, options), { signal: controller.signal }))
+  controller.abort()
+  t.match((await impatient).error, { name: 'AbortError' })
   t.equal(getEventListeners(page, 'pagehide').length, 1)
   page.dispatchEvent(new Event('pagehide'))
 

@@ -151,7 +151,7 @@ t.test('a reader that is too slow is an error, and the chat is stopped', async (
   await reading.next()
   await until('frames to pile up', () => socket.state === 'open' && peers[0]?.frames.length === 1)
 
-  await t.rejects(async () => { while (!(await reading.next()).done); }, { code: 'slow-reader', message: /20 events/ })
+  await t.rejects(async () => { while (!(await reading.next()).done); }, { code: 'slow-reader', message: /20 events wait/ })
   await until('the server to hear', () => peers[0]?.frames.at(-1)?.type === 'cancel')
 })
 
@@ -298,7 +298,7 @@ t.test('a refused upgrade is tried again for statuses that may pass alone', asyn
     t.teardown(() => { server.close() })
     const socket = new ChatSocket(`http://127.0.0.1:${(server.address() as AddressInfo).port}`, { WebSocket: NodeWebSocket, reconnect: { ...soonAgain, maxTries: 2 } })
 
-    t.match(await failureOf(socket.chat(request)), { code: 'connection', status, message: `The server closed with status ${status}` })
+    t.match(await failureOf(socket.chat(request)), { code: 'connection', status, message: `The server answered with status ${status}` })
     t.equal(asked, requests)
   }
 })

@@ -3,6 +3,7 @@ import { createServer as createTcpServer, type AddressInfo } from 'node:net'
 import t from 'tap'
 import { ChatError, streamChat, type ChatResult, type FetchLike } from '../../lib/client/index.ts'
 import { deferred, soon, until } from '../helper.ts'
+import { freePort } from '../interop/helper.ts'
 import { eventsText, failureOf, hello, listenersOf, openStream, readAll, refuse, sendStream, soonAgain, startServer, watchStates } from './helper.ts'
 
 const request = { prompt: 'Hi' }
@@ -168,7 +169,7 @@ t.test('garbage on an event stream is an error', async (t) => {
 t.test('an event over maxEventChars is an error', async (t) => {
   const { url } = await startServer(t, ({ response }) => openStream(response).write(`data: ${'x'.repeat(10_000)}`))
 
-  t.match(await failureOf(streamChat(url, request, { maxEventChars: 1_000 })), { code: 'event-too-large' })
+  t.match(await failureOf(streamChat(url, request, { maxEventChars: 1_000 })), { code: 'event-too-large', message: /1000 characters/ })
 })
 
 t.test('a server that falls silent is left after idleTimeoutMs', async (t) => {
@@ -267,10 +268,11 @@ t.test('reconnect: false asks once', async (t) => {
 
 t.test('a server that is not there yet is tried again', async (t) => {
   const { states, onStateChange } = watchStates()
+  const port = await freePort()
   let tries = 0
   const fetch: FetchLike = async (url, init) => {
-    // Port 1 refuses; then the server is there.
-    return await globalThis.fetch(++tries < 3 ? 'http://127.0.0.1:1/' : url, init as RequestInit)
+    // It refuses; then the server is there.
+    return await globalThis.fetch(++tries < 3 ? `http://127.0.0.1:${port}/` : url, init as RequestInit)
   }
   const { url } = await startServer(t, ({ response }) => sendStream(response, whole))
 
@@ -279,7 +281,7 @@ t.test('a server that is not there yet is tried again', async (t) => {
 })
 
 t.test('a server that cannot be reached is an error', async (t) => {
-  t.match(await failureOf(streamChat('http://127.0.0.1:1/chat', request, { reconnect: false })), { code: 'connection', retryable: true })
+  t.match(await failureOf(streamChat(`http://127.0.0.1:${await freePort()}/chat`, request, { reconnect: false })), { code: 'connection', retryable: true })
   t.match(await failureOf(streamChat('/relative', request)), { code: 'connection', retryable: false, cause: { name: 'TypeError' } }, 'an address that is none is not tried again')
 })
 
@@ -297,6 +299,25 @@ t.test('a request that was cut before its answer is not sent again, for it may h
 
   t.match(await failureOf(streamChat(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, request, { reconnect: soonAgain })), { code: 'lost' })
   t.equal(requests, 1)
+})
+
+t.test('a request that failed without a reason, as in browsers, is not sent again unless they are offline', async (t) => {
+  let requests = 0
+  const fetch: FetchLike = async () => {
+    requests++
+    throw new TypeError('Failed to fetch')
+  }
+  t.match(await failureOf(streamChat('/chat', request, { fetch, reconnect: soonAgain })), { code: 'lost', retryable: true, text: '' })
+  t.equal(requests, 1)
+
+  const navigator = Object.getOwnPropertyDescriptor(globalThis, 'navigator')
+  Object.defineProperty(globalThis, 'navigator', { value: { onLine: false }, configurable: true })
+  t.teardown(() => {
+    if (navigator === undefined) delete (globalThis as { navigator?: unknown }).navigator
+    else Object.defineProperty(globalThis, 'navigator', navigator)
+  })
+  t.match(await failureOf(streamChat('/chat', request, { fetch, reconnect: soonAgain })), { code: 'connection', retryable: true })
+  t.equal(requests, 7, 'one more, and five tries')
 })
 
 // ---- ends ------------------------------------------------------------------------------------------------------------

@@ -139,6 +139,7 @@ function textOf (frames: readonly any[]): string {
 }
 
 async function runJs (t: Test, block: Block): Promise<void> {
+  if (block.code.includes("from 'fastify-llm-stream/client'")) return await runClient(t, block)
   const file = writeBlock(block, 'mjs')
   if (block.code.includes("from 'node:test'")) return runTests(t, file)
   const { upstream: options, talk } = talks[`${block.file} ${block.heading}`] ?? {}
@@ -148,6 +149,14 @@ async function runJs (t: Test, block: Block): Promise<void> {
   const program = startProgram(t, [file], { LLM_BASE_URL: upstream.baseUrl, LLM_API_KEY: key, PORT: '0' })
   await talk({ t, program, address: await program.address, upstream })
   t.notMatch(program.output(), key)
+}
+
+/** A program that asks the reference server. */
+async function runClient (t: Test, block: Block): Promise<void> {
+  const code = block.code.replaceAll('127.0.0.1:3000', await referenceHost())
+  const program = startProgram(t, [writeBlock({ ...block, code }, 'mjs')])
+
+  t.match({ code: await program.exited, output: program.output() }, { code: 0, output: 'You asked: "Hello"' })
 }
 
 /** A program that is a test itself: it must pass. */
@@ -197,6 +206,11 @@ async function runTs (t: Test, block: Block): Promise<void> {
 
 let referenceServer: Promise<string> | undefined
 
+async function referenceHost (): Promise<string> {
+  referenceServer ??= startProgram(wholeTest, ['examples/server.js'], { PORT: '0', LOG_LEVEL: 'warn' }).address
+  return new URL(await referenceServer).host
+}
+
 async function runSh (t: Test, { code }: Block): Promise<void> {
   for (const line of code.replaceAll('\\\n', ' ').split('\n')) {
     if (line.startsWith('curl ')) await runCurl(t, line)
@@ -206,10 +220,8 @@ async function runSh (t: Test, { code }: Block): Promise<void> {
 }
 
 async function runCurl (t: Test, line: string): Promise<void> {
-  referenceServer ??= startProgram(wholeTest, ['examples/server.js'], { PORT: '0', LOG_LEVEL: 'warn' }).address
-  const { host } = new URL(await referenceServer)
   t.match(line, '127.0.0.1:3000')
-  const { stdout } = await run('sh', ['-c', line.replace('127.0.0.1:3000', host).replace('curl ', 'curl --silent --show-error --max-time 20 ')])
+  const { stdout } = await run('sh', ['-c', line.replace('127.0.0.1:3000', await referenceHost()).replace('curl ', 'curl --silent --show-error --max-time 20 ')])
   const values = valuesOf(stdout)
 
   t.equal(values.at(-1), '[DONE]')
@@ -354,7 +366,7 @@ async function checkConfig (t: Test, command: string, args: string[]): Promise<v
   t.equal(`${result.stdout}${result.stderr}`, '')
 }
 
-// ---- every block of every page -------------------------------------------------------------------------------------
+// ---- every block of every page but docs/client.md, which has tests of its own ---------------------------------------
 
 const runners: Readonly<Record<string, (t: Test, block: Block) => Promise<void>>> = {
   js: runJs, html: runHtml, ts: runTs, sh: runSh, console: runSh, text: runText, http: runHttp, json: runJson, nginx: runNginx, haproxy: runHaproxy
@@ -371,7 +383,7 @@ function writeBlock ({ code }: Block, extension: string): string {
 /** Outlives the blocks: what it starts is shared. */
 const wholeTest = t
 
-for (const page of pages) {
+for (const page of pages.filter((page) => page !== 'docs/client.md')) {
   for (const block of readBlocks(page)) {
     t.test(`${page}:${block.line} "${block.heading}" is true (${block.kind})`, async (t) => {
       const runner = runners[block.kind]

@@ -50,11 +50,12 @@ const sentences = new Map(Object.entries({
  * @returns {{ sentence: string, small: string, retryable: boolean }} `small` is for whoever looks for the cause.
  */
 export function explain (error) {
-  const { code = 'unknown', message = String(error), status, retryable = false, retryAfterMs, closeCode } = /** @type {Failure} */ (error)
+  const { code = 'unknown', message = String(error), status, retryable = false, retryAfterMs, closeCode, text } = /** @type {Failure} */ (error)
   const wait = retryAfterMs === undefined ? '' : ` Ask again in ${Math.ceil(retryAfterMs / 1_000)} s.`
   const details = [code, status === undefined ? '' : `HTTP ${status}`, closeCode === undefined ? '' : `close code ${closeCode}`, message]
   return {
-    sentence: `${sentences.get(code) ?? 'Something went wrong.'}${wait}`,
+    // Browsers do not tell a server that is away from an answer that was lost before its first word.
+    sentence: `${sentences.get(code === 'lost' && text === '' ? 'connection' : code) ?? 'Something went wrong.'}${wait}`,
     small: details.filter((detail) => detail !== '').join(' · '),
     retryable: retryable || code === 'lost' || code === 'truncated'
   }
