@@ -163,7 +163,7 @@ export type OpenChat = (options: { signal: AbortSignal, onStateChange: (change: 
 /** Options of `createChatManager()`. */
 export interface ChatManagerOptions {
   /**
-   * Answers at once; one more waits until another ends.
+   * Answers at once; one more waits until another ends. `0` is no bound.
    * @default 5
    */
   maxConcurrentStreams?: number

@@ -17,48 +17,65 @@ export function createChatManager ({ maxConcurrentStreams = 5 }: ChatManagerOpti
   const waiting = new Set<() => void>()
   let size = 0
 
-  function stop (session?: string): void {
-    for (const [name, chat] of sessions) {
-      if (session !== undefined && session !== name) continue
-      chat.cancel()
-      forget(name, chat)
-    }
+  const isFull = (): boolean => maxConcurrentStreams > 0 && size >= maxConcurrentStreams
+
+  function stop (name: string): void {
+    const chat = sessions.get(name)
+    if (chat === undefined) return
+    chat.cancel()
+    forget(name, chat)
   }
 
-  const isFull = (): boolean => size >= maxConcurrentStreams
-  const onPageHide = (): void => stop()
+  function stopAll (): void {
+    for (const session of [...sessions.keys()]) stop(session)
+  }
 
   function forget (session: string, chat: ChatStream): void {
     if (sessions.get(session) === chat) sessions.delete(session)
-    if (sessions.size === 0) page.removeEventListener?.('pagehide', onPageHide)
+    if (sessions.size === 0) page.removeEventListener?.('pagehide', stopAll)
+  }
+
+  /** Waits for a turn, and gives what frees it: once, at the end, or when nobody wants the answer any more. */
+  async function takeTurn (signal: AbortSignal): Promise<() => void> {
+    while (isFull()) {
+      let wake!: () => void
+      const turn = new Promise<void>((resolve) => { wake = resolve })
+      waiting.add(wake)
+      await unlessAborted(turn, signal).finally(() => waiting.delete(wake))
+    }
+    size++
+    let isTaken = true
+    const free = (): void => {
+      if (isTaken) size--
+      isTaken = false
+      for (const wake of waiting) wake()
+    }
+    signal.addEventListener('abort', free)
+    return free
   }
 
   async function * run (session: string, open: OpenChat, { chat, signal, setState }: Scope): AsyncGenerator<StreamEvent, void, undefined> {
-    let isRunning = false
+    let free: (() => void) | undefined
     try {
-      while (isFull()) await unlessAborted(new Promise<void>((resolve) => waiting.add(resolve)), signal)
-      isRunning = true
-      size++
+      free = await takeTurn(signal)
       const answer = open({ signal, onStateChange: setState })
       for await (const event of answer) {
         chat.streamId = answer.streamId
         yield event
       }
     } finally {
-      if (isRunning) size--
+      free?.()
       forget(session, chat)
-      for (const wake of waiting) wake()
-      waiting.clear()
     }
   }
 
   return {
     get size () { return size },
-    stop,
+    stop: (session) => session === undefined ? stopAll() : stop(session),
     ask (session, open, options = {}) {
       stop(session)
       const chat = createChat((scope) => run(session, open, scope), options)
-      page.addEventListener?.('pagehide', onPageHide)
+      page.addEventListener?.('pagehide', stopAll)
       sessions.set(session, chat)
       return chat
     }

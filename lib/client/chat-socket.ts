@@ -1,12 +1,19 @@
 import type { ChatOptions, ChatSocketOptions, ChatStream, ClientChatRequest, ConnectionState, StateChange, WebSocketLike } from '../../types/client.ts'
+import { isText } from '../json.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
 import { connectSocket, type Frame, type SocketConnection } from './connect-socket.ts'
 import { createChat, STOP, type Scope } from './create-chat.ts'
 import { createEventsDecoder } from './decode-events.ts'
-import { ChatError } from './errors.ts'
+import { ChatError, copyOf, toLost } from './errors.ts'
 import { createInbox } from './inbox.ts'
 import { createRetries, type Retries } from './retries.ts'
-import { sleep, unlessAborted } from './unless-aborted.ts'
+import { sleep, unlessAborted, within } from './unless-aborted.ts'
+
+/** The last frame of a cancelled chat is not waited for longer. */
+const CANCEL_MS = 1_000
+
+/** A connection that was open for so long is a success, even where no chat was answered. */
+const STABLE_MS = 5_000
 
 /**
  * Several chats over one WebSocket that speaks `llm-chat.v1` (docs/protocol.md). It connects with the first chat, and
@@ -26,6 +33,7 @@ export class ChatSocket {
   #ready: Promise<SocketConnection> | undefined
   #current: SocketConnection | undefined
   #closing = new AbortController()
+  #openedAt = 0
   #queued = 0
   #count = 0
 
@@ -69,34 +77,55 @@ export class ChatSocket {
     const { seq, decode } = createEventsDecoder()
     const { push, fail, read } = createInbox(this.#options.maxUnreadEvents ?? 65_536)
     let connection: SocketConnection | undefined
+    let timer: ReturnType<typeof setTimeout> | undefined
     const receive = ({ completionId, toolCallId = completionId, ...frame }: Frame): void => {
-      if (frame.streamId) chat.streamId = frame.streamId
-      push(decode(toolCallId === undefined ? frame : { ...frame, id: toolCallId }))
+      if (isText(frame.streamId)) chat.streamId = frame.streamId
+      this.#retries.reset()
+      const events = decode(toolCallId === undefined ? frame : { ...frame, id: toolCallId })
+      // The server may go on with an answer that this side has given up.
+      if (!push(events) || events.some(({ type }) => type === 'error')) connection?.leave(id)
       setState({ state: 'open' })
     }
+    const onAbort = (): void => {
+      if (signal.reason === STOP) {
+        connection?.cancel(id)
+        timer = setTimeout(() => fail(STOP), CANCEL_MS)
+      } else {
+        connection?.leave(id)
+        fail(signal.reason)
+      }
+    }
 
-    signal.addEventListener('abort', () => signal.reason === STOP ? connection?.cancel(id) : fail(signal.reason))
+    signal.addEventListener('abort', onAbort)
     try {
       for (;;) {
         setState({ state: 'connecting' })
-        connection = await this.#queue(signal)
+        connection = await this.#queue(signal, chat.streamId !== undefined)
+        signal.throwIfAborted()
         connection.begin(id, chat.streamId ? { type: 'resume', id, streamId: chat.streamId, after: seq() } : { ...request, type: 'chat', id }, { receive, fail })
         const failure = yield * read()
         if (!failure) return
-        if (!(failure instanceof ChatError && failure.retryable && chat.streamId)) throw failure
+        const { reason } = failure
+        if (!(reason instanceof ChatError && reason.retryable && chat.streamId)) throw reason
       }
     } finally {
+      signal.removeEventListener('abort', onAbort)
+      clearTimeout(timer)
       connection?.leave(id)
     }
   }
 
   /** The connection to send on, for as long as somebody wants to. */
-  async #queue (signal: AbortSignal): Promise<SocketConnection> {
+  async #queue (signal: AbortSignal, isRunning: boolean): Promise<SocketConnection> {
     const { maxQueuedChats = 32 } = this.#options
-    if (this.#state !== 'open' && this.#queued >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait (maxQueuedChats)`, { retryable: true })
+    if (!isRunning && this.#state !== 'open' && this.#queued >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait (maxQueuedChats)`, { retryable: true })
     this.#queued++
     try {
       return await unlessAborted(this.#connection(), signal)
+    } catch (cause) {
+      signal.throwIfAborted()
+      const error = cause as ChatError
+      throw isRunning && error.code !== 'closed' ? toLost(error) : copyOf(error)
     } finally {
       this.#queued--
     }
@@ -106,7 +135,8 @@ export class ChatSocket {
   #connection (failure?: ChatError): Promise<SocketConnection> {
     if (this.#ready) return this.#ready
     const { signal } = this.#closing
-    const ready = unlessAborted(this.#connect(signal, failure), signal)
+    // Begins in a turn of its own: whoever is told of a state may call back.
+    const ready = unlessAborted(Promise.resolve().then(async () => await this.#connect(signal, failure)), signal)
     ready.catch((error: ChatError) => {
       if (this.#ready !== ready) return
       this.#ready = undefined
@@ -129,6 +159,7 @@ export class ChatSocket {
       try {
         return await this.#open(signal)
       } catch (cause) {
+        signal.throwIfAborted()
         failure = cause instanceof ChatError ? cause : new ChatError('connection', 'The connection cannot be opened', { cause })
       }
     }
@@ -137,16 +168,15 @@ export class ChatSocket {
   async #open (signal: AbortSignal): Promise<SocketConnection> {
     const { key, connectTimeoutMs = 10_000, idleTimeoutMs, WebSocket = (globalThis as { WebSocket?: WebSocketLike }).WebSocket } = this.#options
     if (!WebSocket) throw new ChatError('no-websocket', 'There is no global WebSocket: give the option "WebSocket", from the package "ws" say')
-    const secret = typeof key === 'function' ? await key() : key
-    signal.throwIfAborted()
+    const secret = typeof key === 'function' ? await within(connectTimeoutMs, Promise.resolve().then(key), signal, () => new ChatError('timeout', `There was no key for ${connectTimeoutMs} ms`, { retryable: true })) : key
     return await new Promise((resolve, reject) => {
       const socket = new WebSocket(this.#url, ['llm-chat.v1', ...secret ? [`bearer.${toBase64Url(secret)}`] : []])
       this.#connections.add(connectSocket(socket, connectTimeoutMs, idleTimeoutMs, {
         onReady: (connection) => {
           this.#current = connection
-          this.#retries.reset()
-          this.#setState({ state: 'open' })
+          this.#openedAt = Date.now()
           resolve(connection)
+          this.#setState({ state: 'open' })
         },
         onGoaway: (connection) => this.#replace(connection, new ChatError('lost', 'The server closed', { retryable: true })),
         onEnd: (connection, failure) => {
@@ -161,6 +191,7 @@ export class ChatSocket {
   /** Connects anew in place of a connection that takes no more chats. */
   #replace (connection: SocketConnection, failure: ChatError): void {
     if (this.#current !== connection) return
+    if (Date.now() - this.#openedAt >= STABLE_MS) this.#retries.reset()
     this.#current = this.#ready = undefined
     this.#connection(failure).catch(() => {})
   }

@@ -1,9 +1,10 @@
 import type { WebSocketInstance } from '../../types/client.ts'
 import { isObject, parseJson } from '../json.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
-import { ChatError, toLost } from './errors.ts'
-import { isTerminal } from './event-reader.ts'
+import { isTerminal } from './decode-events.ts'
+import { ChatError, copyOf, toLost } from './errors.ts'
 import { isRetryableClose, isRetryableStatus } from './retries.ts'
+import { MAX_TIMER_MS } from './unless-aborted.ts'
 
 /** A JSON object that the server sent. */
 export type Frame = Record<string, any>
@@ -47,11 +48,12 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
   const chats = new Map<string, FrameReader>()
   let timer: ReturnType<typeof setTimeout> | undefined
   let status = 0
+  let isReady = false
   let ended: ChatError | undefined
 
   const connection: SocketConnection = {
     begin (id, frame, reader) {
-      if (ended) return reader.fail(ended)
+      if (ended) return reader.fail(copyOf(ended))
       chats.set(id, reader)
       socket.send(JSON.stringify(frame))
     },
@@ -70,27 +72,30 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
 
   function watch (): void {
     clearTimeout(timer)
-    if (silenceMs) timer = setTimeout(() => connection.close(new ChatError('timeout', `Nothing came for ${silenceMs} ms`, { retryable: true })), silenceMs)
+    if (silenceMs > 0 && silenceMs <= MAX_TIMER_MS) timer = setTimeout(() => connection.close(new ChatError('timeout', `Nothing came for ${silenceMs} ms`, { retryable: true })), silenceMs)
   }
 
   function end (failure: ChatError): void {
     if (ended) return
     ended = failure
     clearTimeout(timer)
-    for (const { fail } of chats.values()) fail(failure.code === 'connection' ? toLost(failure) : failure)
+    for (const { fail } of chats.values()) fail(failure.code === 'connection' ? toLost(failure) : copyOf(failure))
     chats.clear()
     onEnd(connection, failure)
   }
 
   function receive ({ type, id, ref = id, limits, error, ...fields }: Frame): void {
-    if (type === 'ready') {
-      silenceMs = idleTimeoutMs ?? (limits?.heartbeatMs || 0) * HEARTBEATS
+    if (type === 'ready' && !isReady) {
+      isReady = true
+      silenceMs = idleTimeoutMs ?? Number(limits?.heartbeatMs) * HEARTBEATS
       onReady(connection)
     }
     if (type === 'goaway') onGoaway(connection)
+    // Frames of the connection's own are of no chat, whatever they say.
+    if (/^(ready|goaway|heartbeat|pong)$/.test(type)) return
     const chat = chats.get(ref)
     if (isTerminal({ type } as StreamEvent)) chats.delete(ref)
-    chat?.receive({ type, ...error && { error }, ...fields })
+    chat?.receive({ type, ...error !== undefined && { error }, ...fields })
   }
 
   // They go with the socket: after its close no event comes.
@@ -99,7 +104,8 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
     const frame = parseJson(`${data}`)
     if (!isObject(frame)) return connection.close(new ChatError('invalid-response', 'The server sent what is no JSON object'))
     receive(frame)
-    watch()
+    // Until the server is ready, nothing else counts.
+    if (isReady) watch()
   })
   // Of a refused upgrade `ws` tells the status in a message; browsers do not.
   socket.addEventListener('error', ({ message }: { message?: string }) => {

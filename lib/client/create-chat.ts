@@ -6,6 +6,9 @@ import { ChatError, toChatError } from './errors.ts'
 /** Reason of a signal that asks for an orderly end: the answer is not wanted any more, the upstream neither. */
 export const STOP = new ChatError('stopped', 'The answer is not whole: it was stopped')
 
+/** Reason of a signal once nobody reads any more. */
+const LEFT = new ChatError('closed', 'Nobody reads the answer any more')
+
 /** What a source of events is given. */
 export interface Scope {
   /** The answer, whose `streamId` the source sets. */
@@ -38,7 +41,7 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
       if (result.reason === 'complete') return result.text
       throw withText(new ChatError(STOP.code, STOP.message))
     },
-    [Symbol.asyncIterator]: read
+    [Symbol.asyncIterator]: iterate
   }
 
   async function * read (): AsyncGenerator<ClientEvent, void, undefined> {
@@ -46,6 +49,7 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
     isConsumed = true
     const leave = (): void => controller.abort(options.signal?.reason)
     options.signal?.addEventListener('abort', leave)
+    let isOver = false
     try {
       if (options.signal?.aborted) leave()
       signal.throwIfAborted()
@@ -53,16 +57,38 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
         if (signal.reason !== STOP) signal.throwIfAborted()
         yield note(event)
       }
+      isOver = true
     } catch (error) {
+      isOver = signal.reason !== LEFT
+      if (!isOver) return
       if (signal.reason !== STOP || result.reason) throw result.error = withText(error)
       // A stop has its end, even where no server is left to send it.
       yield note({ type: 'end', reason: 'stop' })
     } finally {
       options.signal?.removeEventListener('abort', leave)
-      controller.abort()
-      // A loop that was left has neither end nor error.
-      if (!result.error) result.reason ??= 'client'
+      controller.abort(LEFT)
+      if (!isOver) result.reason ??= 'client'
+      end()
+    }
+  }
+
+  /** As a generator, but that leaving ends a wait for the next event. */
+  function iterate (): AsyncIterableIterator<ClientEvent> {
+    const reading = read()
+    return {
+      next: async () => await reading.next(),
+      async return () {
+        controller.abort(LEFT)
+        return await reading.return()
+      },
+      [Symbol.asyncIterator] () { return this }
+    }
+  }
+
+  function end (): void {
+    try {
       setState({ state: 'closed', error: result.error })
+    } finally {
       onEnd?.(result)
     }
   }

@@ -16,11 +16,20 @@ export function createEventsDecoder (): EventsDecoder {
   let last = 0
   return {
     seq: () => last,
-    decode ({ seq = last + 1, ...event }) {
+    decode ({ seq = last + 1, ...fields }) {
+      const event = fields as StreamEvent
       const missing = (seq as number) - last - 1
-      if (missing > 0) return [errorEvent('invalid-response', `${missing} events after event ${last} are lost`)]
-      if (missing === 0) last++
-      return missing < 0 ? [] : [event as StreamEvent]
+      // A last event is never read twice.
+      const isOld = missing < 0 && Number.isInteger(seq) && (seq as number) > 0 && !isTerminal(event)
+      if (isOld) return []
+      if (missing !== 0) return [errorEvent('invalid-response', `Event ${String(seq)} came after event ${last}: something is lost`)]
+      last++
+      return [event]
     }
   }
+}
+
+/** Whether an event is the last of its answer. */
+export function isTerminal ({ type }: StreamEvent): boolean {
+  return type === 'end' || type === 'error'
 }

@@ -6,7 +6,9 @@ type Json = Record<string, any>
 
 /** Makes events of the chunks of one answer. */
 export interface OpenAiDecoder {
-  /** Whether every choice that began has finished: then the answer is whole, `[DONE]` or not. */
+  /** Whether a chunk came. */
+  readonly isStarted: () => boolean
+  /** Whether every choice has finished: then the answer is whole, `[DONE]` or not. */
   readonly isFinished: () => boolean
   readonly decode: (chunk: Json) => StreamEvent[]
   /** The events that end a whole answer: what is open finishes, and usage comes once. */
@@ -26,9 +28,10 @@ const finishReasons: readonly string[] = ['stop', 'length', 'tool-calls', 'conte
 /**
  * Decodes `chat.completion.chunk`s of the OpenAI API, and as upstreams vary them that a server passes on: what a person
  * reads is the same as in the events of the server (`lib/upstream/openai/`), whose decoder is too large for a page.
+ * @param expected Choices that were asked for: fewer that have finished are no whole answer.
  * @see https://platform.openai.com/docs/api-reference/chat-streaming
  */
-export function createOpenAiDecoder (): OpenAiDecoder {
+export function createOpenAiDecoder (expected: number): OpenAiDecoder {
   /** Whether a choice has finished, by its index. */
   const choices = new Map<number, boolean>()
   const calls: ToolCall[] = []
@@ -51,7 +54,8 @@ export function createOpenAiDecoder (): OpenAiDecoder {
   }
 
   /** Calls are told apart by their index. Where all are 0 or missing, a new id behind whole arguments begins a call. */
-  function addToolCall (choice: number, { index: key, id, custom, function: { name, arguments: text } = { name: custom?.name, arguments: custom?.input } }: Json): void {
+  function addToolCall (choice: number, { index: key, id, custom, function: called }: Json): void {
+    const { name, arguments: text = custom?.input }: Json = called ?? custom ?? {}
     const known = calls.filter((one) => one.event.choice === choice)
     let call = known.findLast((one) => key === undefined || one.key === key)
     if (!call || (id && id !== call.id && parseJson(call.event.arguments))) {
@@ -82,14 +86,15 @@ export function createOpenAiDecoder (): OpenAiDecoder {
   }
 
   return {
-    isFinished: () => choices.size > 0 && [...choices.values()].every(Boolean),
-    decode ({ id = '', model = '', created = 0, error, usage: counted, choices: items = [] }) {
+    isStarted: () => isStarted,
+    isFinished: () => choices.size >= expected && [...choices.values()].every(Boolean),
+    decode ({ id = '', model = '', created = 0, error, usage: counted, choices: items }) {
       if (error) return [toErrorEvent(error)]
       if (!isStarted) events.push({ type: 'start', id, model, created })
       isStarted = true
       usage = counted ? toUsage(counted) : usage
       try {
-        items.forEach(addChoice)
+        for (const item of items ?? []) addChoice(item)
       } catch {
         events.push(errorEvent('invalid-response', 'The server sent a broken chunk'))
       }
@@ -114,12 +119,14 @@ function thoughtsIn (content: unknown): unknown {
   return Array.isArray(content) && content.flatMap((part) => part.thinking ?? [])
 }
 
-function toUsage ({ prompt_tokens: inputTokens = 0, completion_tokens: outputTokens = 0, total_tokens: totalTokens = inputTokens + outputTokens, estimated = false, cost, prompt_tokens_details: input, completion_tokens_details: output }: Json): UsageEvent {
+function toUsage ({ prompt_tokens: prompt, completion_tokens: completion, total_tokens: total, estimated = false, cost, prompt_tokens_details: input, completion_tokens_details: output }: Json): UsageEvent {
+  const inputTokens = Number(prompt) || 0
+  const outputTokens = Number(completion) || 0
   return {
     type: 'usage',
     inputTokens,
     outputTokens,
-    totalTokens,
+    totalTokens: Number(total) || inputTokens + outputTokens,
     ...input?.cached_tokens >= 0 && { cachedInputTokens: input.cached_tokens },
     ...output?.reasoning_tokens >= 0 && { reasoningTokens: output.reasoning_tokens },
     ...cost >= 0 && { cost },
@@ -129,6 +136,6 @@ function toUsage ({ prompt_tokens: inputTokens = 0, completion_tokens: outputTok
 
 /** `{"message":"…","type":"rate_limit_error","code":"upstream-rate-limit"}`, or a text. */
 export function toErrorEvent (error: unknown): StreamEvent {
-  const { message, type, code = type ?? 'upstream-failed' }: Json = isObject(error) ? error : { message: error }
-  return { type: 'error', error: { code: `${code}`, message: `${message}`, retryable: type !== 'invalid_request_error' } }
+  const { message, type, code }: Json = isObject(error) ? error : { message: error }
+  return { type: 'error', error: { code: `${code ?? type ?? 'upstream-failed'}`, message: `${message}`, retryable: type !== 'invalid_request_error' } }
 }

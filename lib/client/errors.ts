@@ -1,4 +1,5 @@
-import type { ErrorEvent, StreamError } from '../schemas/stream-event.ts'
+import { isObject, isText } from '../json.ts'
+import type { ErrorEvent } from '../schemas/stream-event.ts'
 
 /** What may be known of a failure beside its code and message. */
 export interface ChatErrorDetails {
@@ -52,8 +53,20 @@ export class ChatError extends Error implements ChatErrorDetails {
 }
 
 /** The error of an `error` event or frame: `{"code":"upstream-truncated","message":"…","retryable":true}`. */
-export function toChatError ({ code, message, ...details }: Partial<StreamError> = {}): ChatError {
-  return new ChatError(code ?? 'invalid-response', message ?? '', details)
+export function toChatError (error: unknown): ChatError {
+  const { code, message = error, retryable, status, retryAfterMs }: Record<string, unknown> = isObject(error) ? error : {}
+  return new ChatError(isText(code) ? code : 'invalid-response', isText(message) ? message : '', {
+    retryable: retryable === true, status: toNumber(status), retryAfterMs: toNumber(retryAfterMs)
+  })
+}
+
+/** The same failure for another chat: each has its own text. */
+export function copyOf ({ code, message, retryable, status, retryAfterMs, closeCode, cause }: ChatError): ChatError {
+  return new ChatError(code, message, { retryable, status, retryAfterMs, closeCode, cause })
+}
+
+function toNumber (value: unknown): number | undefined {
+  return typeof value === 'number' ? value : undefined
 }
 
 /** A failure that this side found in an answer, as the event that ends it. */

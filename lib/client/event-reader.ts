@@ -1,22 +1,23 @@
 import { createParser } from 'eventsource-parser'
 import { isObject, parseJson } from '../json.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
-import { createEventsDecoder } from './decode-events.ts'
+import { createEventsDecoder, isTerminal } from './decode-events.ts'
 import { createOpenAiDecoder, toErrorEvent } from './decode-openai.ts'
 import { errorEvent } from './errors.ts'
 
 /** Reads the bytes of one answer, over all its connections. */
 export interface EventReader {
-  /** Where to go on: the last event's `id`, else its number. */
-  readonly position: () => string | number
+  /** Where to go on: the last event's `id`, else its number. `undefined` where events have neither. */
+  readonly position: () => string | number | undefined
   /** Begins with the bytes of another connection. */
   readonly restart: () => void
   /**
    * Takes bytes, and gives the events that they complete: until `end` or `error`, which is the last.
-   * @param bytes `undefined` when there are no more. Then the last event counts without its blank line when it is
-   * whole: some servers forget it. The same with an `openai` answer that has finished without `[DONE]`.
+   * @param bytes `undefined` when there are no more.
+   * @param isLast Whether no other connection will bring the rest. Then the last event counts without its blank line when
+   * it is whole: some servers forget it. The same with an `openai` answer that has finished without `[DONE]`.
    */
-  readonly read: (bytes: Uint8Array | undefined) => StreamEvent[]
+  readonly read: (bytes: Uint8Array | undefined, isLast?: boolean) => StreamEvent[]
 }
 
 /**
@@ -25,21 +26,21 @@ export interface EventReader {
  * dependency, and runs in linear time for any split of the bytes. Version 4 needs Node 22.
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
-export function createEventReader (maxBufferSize: number): EventReader {
+export function createEventReader (maxBufferSize: number, choices: number): EventReader {
   const numbered = createEventsDecoder()
-  const openai = createOpenAiDecoder()
+  const openai = createOpenAiDecoder(choices)
   let events: StreamEvent[] = []
   let lastId: string | undefined
-  let isCut = false
+  let cut = false
   let connection = connect()
 
   function decode (data: string, name = 'message'): StreamEvent[] {
     const json = parseJson(data)
-    if (data === '[DONE]') return openai.end()
+    if (data === '[DONE]') return openai.isStarted() ? openai.end() : []
     if (name === 'error') return [toErrorEvent(isObject(json) ? json.error ?? json : data)]
     if (name !== 'message') return []
-    if (!isObject(json)) return isCut ? [] : [errorEvent('invalid-response', 'The server sent what is no JSON object')]
-    return (json.type ? numbered : openai).decode(json)
+    if (!isObject(json)) return cut ? [] : [errorEvent('invalid-response', 'The server sent what is no JSON object')]
+    return (json.type && !json.choices ? numbered : openai).decode(json)
   }
 
   function connect (): { decoder: InstanceType<typeof TextDecoder>, feed: (text: string) => void } {
@@ -48,8 +49,7 @@ export function createEventReader (maxBufferSize: number): EventReader {
       onEvent ({ data, event, id = lastId }) {
         const read = decode(data, event)
         events.push(...read)
-        // What was cut is still to come.
-        if (!isCut || read.length > 0) lastId = id
+        lastId = id
       },
       onError ({ type }) {
         if (type === 'max-buffer-size-exceeded') events.push(errorEvent('event-too-large', `More than ${maxBufferSize} characters (maxEventChars)`))
@@ -59,19 +59,14 @@ export function createEventReader (maxBufferSize: number): EventReader {
   }
 
   return {
-    position: () => lastId ?? numbered.seq(),
+    position: () => openai.isStarted() ? lastId : lastId ?? numbered.seq(),
     restart () { connection = connect() },
-    read (bytes) {
-      isCut = !bytes
-      connection.feed(bytes ? connection.decoder.decode(bytes, { stream: true }) : '\n\n')
+    read (bytes, isLast = false) {
+      cut = isLast
+      connection.feed(bytes ? connection.decoder.decode(bytes, { stream: true }) : isLast ? '\n\n' : '')
       const read = events
       events = []
-      return isCut && openai.isFinished() && !read.some(isTerminal) ? [...read, ...openai.end()] : read
+      return isLast && openai.isFinished() && !read.some(isTerminal) ? [...read, ...openai.end()] : read
     }
   }
-}
-
-/** Whether an event is the last of its answer. */
-export function isTerminal ({ type }: StreamEvent): boolean {
-  return type === 'end' || type === 'error'
 }

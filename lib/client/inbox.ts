@@ -1,24 +1,28 @@
 import type { StreamEvent } from '../schemas/stream-event.ts'
+import { isTerminal } from './decode-events.ts'
 import { ChatError } from './errors.ts'
-import { isTerminal } from './event-reader.ts'
+
+/** What ended reading; any value may be the reason of a signal. */
+export interface Failure { readonly reason: unknown }
 
 /** Events between a socket, which cannot be paused, and a reader, who takes their time. */
 export interface Inbox {
-  readonly push: (events: StreamEvent[]) => void
+  /** Tells whether there is room for more. */
+  readonly push: (events: StreamEvent[]) => boolean
   /** Nothing more will come: read what came, then the failure. */
-  readonly fail: (failure: unknown) => void
+  readonly fail: (reason: unknown) => void
   /** Gives events until the last one. Returns a failure that came in its place. */
-  readonly read: () => AsyncGenerator<StreamEvent, unknown, undefined>
+  readonly read: () => AsyncGenerator<StreamEvent, Failure | undefined, undefined>
 }
 
 /** @param maxEvents Events that may wait; more fail with `slow-reader`. */
 export function createInbox (maxEvents: number): Inbox {
   let events: StreamEvent[] = []
-  let failure: unknown
+  let failure: Failure | undefined
   let wake = (): void => {}
 
   function fail (reason: unknown): void {
-    failure ??= reason
+    failure ??= { reason }
     wake()
   }
 
@@ -32,18 +36,22 @@ export function createInbox (maxEvents: number): Inbox {
     fail,
     push (more) {
       events.push(...more)
-      if (events.length > maxEvents) fail(new ChatError('slow-reader', `${maxEvents} events wait (maxUnreadEvents)`))
+      const hasRoom = events.length <= maxEvents
+      if (!hasRoom) fail(new ChatError('slow-reader', `${maxEvents} events wait (maxUnreadEvents)`))
       wake()
+      return hasRoom
     },
     async * read () {
-      failure = undefined
       for (;;) {
         if (events.length === 0 && !failure) await new Promise<void>((resolve) => { wake = resolve })
         for (const event of take()) {
           yield event
           if (isTerminal(event)) return undefined
         }
-        if (failure && events.length === 0) return failure
+        if (!failure || events.length > 0) continue
+        const failed = failure
+        failure = undefined
+        return failed
       }
     }
   }

@@ -1,9 +1,11 @@
 import type { ByteReader, FetchResponse } from '../../types/client.ts'
 import { isObject, parseJson } from '../json.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
+import { isTerminal } from './decode-events.ts'
 import { ChatError } from './errors.ts'
-import { isTerminal, type EventReader } from './event-reader.ts'
+import type { EventReader } from './event-reader.ts'
 import { isRetryableStatus } from './retries.ts'
+import { within } from './unless-aborted.ts'
 
 /** Codes of Node's `fetch` for a request that never left, or cannot. */
 const unsent = /REFUSED|NOTFOUND|AGAIN|UNREACH|CONNECT|^ERR_|^offline/
@@ -11,34 +13,46 @@ const unsent = /REFUSED|NOTFOUND|AGAIN|UNREACH|CONNECT|^ERR_|^offline/
 /** After the last event the server closes the response; one that does not is not waited for. */
 const CLOSE_MS = 1_000
 
+/** Longest part of a refusal's body that is read for its error, in characters, and how long to wait for it. */
+const MAX_REFUSAL_CHARS = 64 * 1024
+const REFUSAL_MS = 2_000
+
 /** One request. */
 export interface StreamRequest {
-  readonly send: (signal: AbortSignal) => Promise<FetchResponse>
+  /** Prepares it, and sends it. */
+  readonly prepare: () => Promise<(signal: AbortSignal) => Promise<FetchResponse>>
   /** Aborts it. */
   readonly signal: AbortSignal
   readonly idleTimeoutMs: number
   /** Told when the server took the request. */
   readonly onOpen: (response: FetchResponse) => void
+  /** Whether another connection can bring what this one does not. */
+  readonly isResumable: () => boolean
 }
 
 /**
  * Makes one request, and gives the events of its response.
  * @throws ChatError for whatever ends it before its last event.
  */
-export async function * readStream ({ send, signal, idleTimeoutMs, onOpen }: StreamRequest, reader: EventReader): AsyncGenerator<StreamEvent, void, undefined> {
+export async function * readStream ({ prepare, signal, idleTimeoutMs, onOpen, isResumable }: StreamRequest, reader: EventReader): AsyncGenerator<StreamEvent, void, undefined> {
   const connection = new AbortController()
   const abort = (): void => connection.abort()
+  const inTime = async <Result>(waiting: Promise<Result>, toFailure: (cause: unknown) => unknown): Promise<Result> =>
+    await within(idleTimeoutMs, waiting.catch((cause: unknown) => { throw toFailure(cause) }), signal, () => timeout(idleTimeoutMs))
   let isEnded = false
   signal.addEventListener('abort', abort)
   try {
-    const response = await within(idleTimeoutMs, send(connection.signal), abort, unreachable)
-    const body = await within(idleTimeoutMs, open(response), abort)
+    const send = await inTime(prepare(), (cause) => cause)
+    const response = await inTime(send(connection.signal), unreachable)
+    if (!response.ok) throw await refused(response, signal)
+    const body = open(response)
     onOpen(response)
     reader.restart()
     for (;;) {
-      let failure = new ChatError('truncated', 'The answer is not whole: it ended before its last event', { retryable: true })
-      const bytes = await within(idleTimeoutMs, body.read(), abort).then(({ value }) => value, (cause) => { failure = cause })
-      for (const event of reader.read(bytes || undefined)) {
+      let failure = truncated()
+      // A slow reader of ours is no silence: only waits are timed.
+      const bytes = await inTime(body.read(), broken).then(({ value }) => value, (cause) => { failure = cause })
+      for (const event of reader.read(bytes || undefined, !bytes && !isResumable())) {
         isEnded = isTerminal(event)
         yield event
         if (isEnded) return
@@ -54,40 +68,47 @@ export async function * readStream ({ send, signal, idleTimeoutMs, onOpen }: Str
 }
 
 /** The body of a response that has an event stream. */
-async function open (response: FetchResponse): Promise<ByteReader> {
-  const { body, headers, ok, status } = response
-  const type = headers.get('content-type')
-  if (!ok) throw toError(response, await response.text())
+function open ({ body, headers, status }: FetchResponse): ByteReader {
+  const type = headers.get('content-type') ?? ''
   // 204: a stream that ended, and was seen to its end.
-  if (body && type?.startsWith('text/event-stream')) return body.getReader()
+  if (body && /^text\/event-stream *(;|$)/i.test(type)) return body.getReader()
   throw new ChatError('invalid-response', `The server sent content-type ${type}, expected text/event-stream`, { status })
 }
 
-/** Waits for the network, and for no longer than it may be silent. A slow reader of ours is no silence. */
-function within<Result> (ms: number, waiting: Promise<Result>, abort: () => void, toFailure = broken): Promise<Result> {
-  let failure: ChatError | undefined
-  const onSilence = (): void => {
-    failure = new ChatError('timeout', `Nothing came for ${ms} ms (idleTimeoutMs)`, { retryable: true })
-    abort()
-  }
-  const timer = ms > 0 ? setTimeout(onSilence, ms) : undefined
-  return waiting
-    .catch((cause: unknown) => { throw failure ?? (cause instanceof ChatError ? cause : toFailure(cause)) })
-    .finally(() => clearTimeout(timer))
+/** The error of a status, which may tell that it will not pass: its code and message stand in an OpenAI-shaped body. */
+async function refused ({ body, headers, status }: FetchResponse, signal: AbortSignal): Promise<ChatError> {
+  const json = parseJson(body ? await within(REFUSAL_MS, readText(body.getReader()), signal, () => '').catch(() => '') : '')
+  signal.throwIfAborted()
+  const { code, message } = isObject(json) && isObject(json.error) ? json.error : {}
+  return new ChatError(`${code ?? 'http-status'}`, `${message ?? `The server answered with status ${status}`}`, {
+    status,
+    retryable: isRetryableStatus(status) && headers.get('x-should-retry') !== 'false',
+    retryAfterMs: readRetryAfter(headers.get('retry-after') ?? '')
+  })
 }
 
-/** The error of a status, which may tell that it will not pass: its code and message stand in an OpenAI-shaped body, else they are made of the status. */
-function toError ({ status, headers }: FetchResponse, text: string): ChatError {
-  const json = parseJson(text)
-  const { code, message } = isObject(json) && isObject(json.error) ? json.error : {}
-  const retryAfterMs = readRetryAfter(headers.get('retry-after') ?? '')
-  return new ChatError(`${code ?? 'http-status'}`, `${message ?? `The server answered with status ${status}`}`, { status, retryable: isRetryableStatus(status) && headers.get('x-should-retry') !== 'false', retryAfterMs })
+async function readText (body: ByteReader): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  for (;;) {
+    const { value } = await body.read()
+    if (!value || text.length > MAX_REFUSAL_CHARS) return text
+    text += decoder.decode(value, { stream: true })
+  }
 }
 
 /** Seconds or a date, as milliseconds. @see https://www.rfc-editor.org/rfc/rfc9110#field.retry-after */
 function readRetryAfter (value: string): number | undefined {
-  const ms = /^[\d.]+$/.test(value) ? Number(value) * 1_000 : Date.parse(value) - Date.now()
+  const ms = value.endsWith('GMT') ? Date.parse(value) - Date.now() : Number(value) * 1_000
   return ms > 0 ? ms : undefined
+}
+
+function timeout (ms: number): ChatError {
+  return new ChatError('timeout', `Nothing came for ${ms} ms (idleTimeoutMs)`, { retryable: true })
+}
+
+function truncated (): ChatError {
+  return new ChatError('truncated', 'The answer is not whole: it ended before its last event', { retryable: true })
 }
 
 function broken (cause: unknown): ChatError {

@@ -1,5 +1,6 @@
 import type { ReconnectOptions } from '../../types/client.ts'
 import type { ChatError } from './errors.ts'
+import { MAX_TIMER_MS } from './unless-aborted.ts'
 
 /** Counts the tries in a row, and says how long to wait before each. */
 export interface Retries {
@@ -16,9 +17,9 @@ export function createRetries (options: ReconnectOptions | false = {}): Retries 
   return {
     reset () { tries = 0 },
     next ({ retryable, retryAfterMs = 0, closeCode }) {
-      if (!retryable || tries >= maxTries || retryAfterMs > maxDelayMs) return undefined
+      if (!retryable || !(tries < maxTries) || retryAfterMs > Math.min(maxDelayMs, MAX_TIMER_MS)) return undefined
       // 1013, try again later, asks for a longer wait (docs/protocol.md).
-      const bound = Math.min(maxDelayMs, initialDelayMs * 2 ** (closeCode === 1013 ? tries + 2 : tries))
+      const bound = Math.min(maxDelayMs, MAX_TIMER_MS, initialDelayMs * 2 ** (closeCode === 1013 ? tries + 2 : tries))
       return { attempt: ++tries, delayMs: Math.max(retryAfterMs, Math.random() * bound) }
     }
   }

@@ -1,4 +1,5 @@
 import type { ChatStream, ClientChatRequest, FetchLike, FetchResponse, StreamChatOptions } from '../../types/client.ts'
+import { isText } from '../json.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
 import { createChat, STOP, type Scope } from './create-chat.ts'
 import { ChatError, toLost } from './errors.ts'
@@ -6,6 +7,9 @@ import { createEventReader } from './event-reader.ts'
 import { readStream } from './read-stream.ts'
 import { createRetries, isRetryableStatus } from './retries.ts'
 import { sleep } from './unless-aborted.ts'
+
+/** A `DELETE` is not waited for longer. */
+const STOP_MS = 5_000
 
 /**
  * Asks over HTTP, and reads the answer as server-sent events, of format `openai` or `events`.
@@ -26,7 +30,7 @@ export function streamChat (url: string | URL, request: ClientChatRequest, optio
 async function * readAnswer (url: string, request: ClientChatRequest, options: StreamChatOptions, { chat, signal, setState }: Scope): AsyncGenerator<StreamEvent, void, undefined> {
   const { idleTimeoutMs = 60_000, maxEventChars = 8 * 1024 * 1024, reconnect } = options
   const retries = createRetries(reconnect)
-  const reader = createEventReader(maxEventChars)
+  const reader = createEventReader(maxEventChars, Number(request.n ?? 1))
   /** The server took the request: it runs there, and is not sent again. */
   let isTaken = false
 
@@ -35,27 +39,32 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
     keep(headers.get('x-stream-id'))
     setState({ state: 'open' })
   }
-  const keep = (streamId: string | null | undefined): void => {
-    if (streamId && options.resumeUrl !== false) chat.streamId = streamId
+  const keep = (streamId: unknown): void => {
+    // Dots alone would be another address.
+    if (isText(streamId) && !/^\.+$/.test(streamId) && options.resumeUrl !== false) chat.streamId = streamId
   }
-  const send = (connection: AbortSignal): Promise<FetchResponse> => chat.streamId
-    ? sendRequest('GET', withQuery(resumeUrl(url, chat.streamId, options), `after=${encodeURIComponent(reader.position())}`), options, connection)
-    : sendRequest('POST', url, options, connection, { ...request, stream: true })
+  const isResumable = (): boolean => chat.streamId !== undefined && reader.position() !== undefined
+  const prepare = async (): Promise<(connection: AbortSignal) => Promise<FetchResponse>> => chat.streamId
+    ? await prepareRequest('GET', withQuery(resumeUrl(url, chat.streamId, options), `after=${encodeURIComponent(`${reader.position()}`)}`), options)
+    : await prepareRequest('POST', url, options, { ...request, stream: true })
   const mayTryAgain = ({ code, status }: ChatError): boolean => isTaken
-    ? chat.streamId !== undefined && (!status || isRetryableStatus(status))
-    : code !== 'timeout' && code !== 'lost'
+    ? isResumable() && (!status || isRetryableStatus(status))
+    : status !== undefined || code === 'connection'
 
+  signal.addEventListener('abort', () => {
+    if (signal.reason === STOP && chat.streamId) stop(resumeUrl(url, chat.streamId, options), options)
+  })
   for (;;) {
     try {
       setState({ state: 'connecting' })
-      for await (const event of readStream({ send, signal, idleTimeoutMs, onOpen }, reader)) {
+      signal.throwIfAborted()
+      for await (const event of readStream({ prepare, signal, idleTimeoutMs, onOpen, isResumable }, reader)) {
         retries.reset()
         if (event.type === 'start') keep((event as { streamId?: string }).streamId)
         yield event
       }
       return
     } catch (failure) {
-      if (signal.reason === STOP && chat.streamId) stop(resumeUrl(url, chat.streamId, options), options)
       signal.throwIfAborted()
       if (!(failure instanceof ChatError)) throw failure
       const wait = mayTryAgain(failure) && retries.next(failure)
@@ -66,20 +75,20 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
   }
 }
 
-async function sendRequest (method: string, url: string, { headers, credentials, fetch = globalThis.fetch as unknown as FetchLike }: StreamChatOptions, signal: AbortSignal, body?: object): Promise<FetchResponse> {
-  return fetch(url, {
+async function prepareRequest (method: string, url: string, { headers, credentials, fetch = globalThis.fetch as unknown as FetchLike }: StreamChatOptions, body?: object): Promise<(signal: AbortSignal) => Promise<FetchResponse>> {
+  const init = {
     method,
     headers: { accept: 'text/event-stream', ...typeof headers === 'function' ? await headers() : headers, ...body && { 'content-type': 'application/json' } },
     ...body && { body: JSON.stringify(body) },
     ...credentials && { credentials },
     // The page may be on its way out.
-    keepalive: method === 'DELETE',
-    signal
-  })
+    keepalive: method === 'DELETE'
+  }
+  return async (signal) => await fetch(url, { ...init, signal })
 }
 
 function resumeUrl (url: string, streamId: string, { resumeUrl }: StreamChatOptions): string {
-  return resumeUrl ? resumeUrl(streamId) : url.replace(/^(https?:\/\/[^/]+)?.*/is, `$1/api/streams/${encodeURIComponent(streamId)}`)
+  return resumeUrl ? resumeUrl(streamId) : url.replace(/^((https?:)?\/\/[^/?#]+)?.*/is, `$1/api/streams/${encodeURIComponent(streamId)}`)
 }
 
 function withQuery (url: string, query: string): string {
@@ -88,5 +97,5 @@ function withQuery (url: string, query: string): string {
 
 /** Tells a server that keeps the stream that nobody wants it: leaving is not stopping there. It ends by itself, later. */
 function stop (url: string, options: StreamChatOptions): void {
-  sendRequest('DELETE', url, options, AbortSignal.timeout(10_000)).then((response) => response.text()).catch(() => {})
+  prepareRequest('DELETE', url, options).then(async (send) => await send(AbortSignal.timeout(STOP_MS))).then(async (response) => await response.text()).catch(() => {})
 }

@@ -10,14 +10,14 @@ const MAX = 8 * 1024 * 1024
 
 /** Reads bytes as a connection brings them, to their end. */
 function readPieces (pieces: Iterable<Uint8Array>, maxEventChars = MAX): StreamEvent[] {
-  const reader = createEventReader(maxEventChars)
+  const reader = createEventReader(maxEventChars, 1)
   reader.restart()
   const events: StreamEvent[] = []
   for (const piece of pieces) {
     events.push(...reader.read(piece))
     if (events.some(({ type }) => type === 'end' || type === 'error')) return events
   }
-  return [...events, ...reader.read(undefined)]
+  return [...events, ...reader.read(undefined, true)]
 }
 
 const readText = (text: string): StreamEvent[] => readPieces([Buffer.from(text)])
@@ -193,7 +193,7 @@ t.test('one line of 1 MiB in pieces of 64 bytes takes linear time', async (t) =>
 })
 
 t.test('the position is the last id, else the number of events', async (t) => {
-  const reader = createEventReader(MAX)
+  const reader = createEventReader(MAX, 1)
   reader.restart()
   t.equal(reader.position(), 0)
   reader.read(Buffer.from(eventsText(hello.slice(0, 2))))
@@ -203,7 +203,7 @@ t.test('the position is the last id, else the number of events', async (t) => {
 })
 
 t.test('the bytes of another connection begin anew', async (t) => {
-  const reader = createEventReader(MAX)
+  const reader = createEventReader(MAX, 1)
   reader.restart()
   const first = reader.read(Buffer.from(`${eventsText(hello.slice(0, 2))}data: {"type":"te`))
   reader.restart()
