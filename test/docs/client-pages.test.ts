@@ -188,7 +188,10 @@ t.test('the React component', async (t) => {
   await t.test('stops what runs when it is unmounted, and sets no state any more', async (t) => {
     await ask(scene, 'endless')
     await untilText(scene, 'on and on')
-    const updates = await page.evaluate('window.hide(), window.updates')
+    // React takes the component away in a turn of its own, which the paragraph's end tells.
+    await page.evaluate('window.hide()')
+    await page.waitForSelector('p', { state: 'detached' })
+    const updates = await page.evaluate('window.updates')
     await upstream.waitFor(({ open }) => open === 0, { timeoutMs: PATIENCE_MS })
     t.equal(await page.evaluate('window.updates'), updates)
 
