@@ -1,16 +1,10 @@
 import type { ChatOptions, ChatSocketOptions, ChatStream, ClientChatRequest, ConnectionState, StateChange, WebSocketLike } from '../../types/client.ts'
-import { isText } from '../json.ts'
-import type { StreamEvent } from '../schemas/stream-event.ts'
-import { connectSocket, type Frame, type SocketConnection } from './connect-socket.ts'
-import { createChat, STOP, type Scope } from './create-chat.ts'
-import { createEventsDecoder } from './decode-events.ts'
+import { connectSocket, type SocketConnection } from './connect-socket.ts'
+import { createChat } from './create-chat.ts'
 import { ChatError, copyOf, toLost } from './errors.ts'
-import { createInbox } from './inbox.ts'
 import { createRetries, type Retries } from './retries.ts'
+import { runChat } from './run-chat.ts'
 import { sleep, unlessAborted, within } from './unless-aborted.ts'
-
-/** The last frame of a cancelled chat is not waited for longer. */
-const CANCEL_MS = 1_000
 
 /** A connection that was open for so long is a success, even where no chat was answered. */
 const STABLE_MS = 5_000
@@ -59,7 +53,10 @@ export class ChatSocket {
 
   /** Asks one thing; any number of chats can run at once. */
   chat (request: ClientChatRequest, options: ChatOptions = {}): ChatStream {
-    return createChat((scope) => this.#run(request, scope), options)
+    const id = `c${++this.#count}`
+    const { maxUnreadEvents = 65_536 } = this.#options
+    const connect = async (signal: AbortSignal, isRunning: boolean): Promise<SocketConnection> => await this.#queue(signal, isRunning)
+    return createChat((scope) => runChat({ id, request, maxUnreadEvents, connect, onFrame: () => this.#retries.reset() }, scope), options)
   }
 
   /** Closes the connection: chats that run fail with `closed`. Another chat connects again. */
@@ -70,50 +67,6 @@ export class ChatSocket {
     this.#closing = new AbortController()
     for (const connection of this.#connections) connection.close(failure)
     this.#setState({ state: 'closed' })
-  }
-
-  async * #run (request: ClientChatRequest, { chat, signal, setState }: Scope): AsyncGenerator<StreamEvent, void, undefined> {
-    const id = `c${++this.#count}`
-    const { seq, decode } = createEventsDecoder()
-    const { push, fail, read } = createInbox(this.#options.maxUnreadEvents ?? 65_536)
-    let connection: SocketConnection | undefined
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const receive = ({ completionId, toolCallId = completionId, ...frame }: Frame): void => {
-      if (isText(frame.streamId)) chat.streamId = frame.streamId
-      this.#retries.reset()
-      const events = decode(toolCallId === undefined ? frame : { ...frame, id: toolCallId })
-        .filter(({ type }) => signal.reason !== STOP || type === 'usage' || type === 'end' || type === 'error')
-      // The server may go on with an answer that this side has given up.
-      if (!push(events) || events.some(({ type }) => type === 'error')) connection?.leave(id)
-      setState({ state: 'open' })
-    }
-    const onAbort = (): void => {
-      if (signal.reason === STOP) {
-        connection?.cancel(id)
-        timer = setTimeout(() => fail(STOP), CANCEL_MS)
-      } else {
-        connection?.leave(id)
-        fail(signal.reason)
-      }
-    }
-
-    signal.addEventListener('abort', onAbort)
-    try {
-      for (;;) {
-        setState({ state: 'connecting' })
-        connection = await this.#queue(signal, chat.streamId !== undefined)
-        signal.throwIfAborted()
-        connection.begin(id, chat.streamId ? { type: 'resume', id, streamId: chat.streamId, after: seq() } : { ...request, type: 'chat', id }, { receive, fail })
-        const failure = yield * read()
-        if (!failure) return
-        const { reason } = failure
-        if (!(reason instanceof ChatError && reason.retryable && chat.streamId)) throw reason
-      }
-    } finally {
-      signal.removeEventListener('abort', onAbort)
-      clearTimeout(timer)
-      connection?.leave(id)
-    }
   }
 
   /** The connection to send on, for as long as somebody wants to. */
