@@ -123,11 +123,14 @@ export class Pane {
   #onEnd (result, measurement) {
     measurement.end(performance.now())
     this.#running = undefined
-    this.#view.end()
-    this.#figures.show(measurement)
-    const spoken = this.#outcome.end(result, measurement)
-    this.#listeners.announce(`${this.#title}: ${spoken}`)
-    this.#listeners.onChange()
+    try {
+      this.#view.end()
+    } finally {
+      // However the text looks, it is over: whoever waits for the end learns it.
+      const spoken = this.#outcome.end(result, measurement)
+      this.#listeners.announce(`${this.#title}: ${spoken}`)
+      this.#listeners.onChange()
+    }
   }
 }
 
