@@ -108,12 +108,14 @@ t.test('what came of a cut stands beside its button', async (t) => {
   const { page } = await openPlayground(t, browser, shared)
   const cut = page.getByRole('button', { name: 'Cut the connection' })
   await cut.click()
-  await untilText(page.locator('#cut-result'), /^The server cut one connection\.$/)
+  const height = await page.locator('#composer').evaluate((form) => form.clientHeight)
+  await untilText(page.locator('#keys .cut-result'), /^The server cut one connection\.$/)
   await page.route('**/playground/cut', (route) => route.abort())
   await cut.click()
-  await untilText(page.locator('#cut-result'), /^The server cannot be reached\.$/)
+  await untilText(page.locator('#keys .cut-result'), /^The server cannot be reached\.$/)
 
-  t.ok(await page.locator('#cut-result').isVisible())
+  t.ok(await page.locator('#keys .cut-result').isVisible())
+  t.equal(await page.locator('#composer').evaluate((form) => form.clientHeight), height, 'nothing moves')
 })
 
 for (const [width, height] of [[390, 844], [1280, 900], [1366, 650]] as const) {
@@ -122,6 +124,8 @@ for (const [width, height] of [[390, 844], [1280, 900], [1366, 650]] as const) {
     const topInPane = (): Promise<number> => sse.root.evaluate((pane) =>
       Number(pane.querySelector('.answer')?.getBoundingClientRect().top) - pane.getBoundingClientRect().top)
     const before = await topInPane()
+    await page.getByLabel('Your question').fill('Tell me')
+    const formHeight = await page.locator('#composer').evaluate((form) => form.clientHeight)
     await ask('Tell me', 'mock-endless')
     await Promise.all([sse.shows('Here is what happens'), ws.shows('Here is what happens')])
     const stop = page.getByRole('button', { name: 'Stop' })
@@ -131,6 +135,7 @@ for (const [width, height] of [[390, 844], [1280, 900], [1366, 650]] as const) {
     t.ok(bottoms.every((bottom) => bottom <= height), JSON.stringify(bottoms))
     t.ok(tops.every((top) => top >= 0), JSON.stringify(tops))
     t.equal(await topInPane(), before)
+    t.equal(await page.locator('#composer').evaluate((form) => form.clientHeight), formHeight)
     t.ok(await page.evaluate('document.scrollingElement.scrollWidth <= innerWidth'))
     await stop.click()
     await Promise.all([sse.ends('stopped'), ws.ends('stopped')])

@@ -87,7 +87,11 @@ export class Composer {
  */
 function keepInSight (place) {
   const look = new IntersectionObserver(([entry]) => {
-    place.toggleAttribute('data-away', entry !== undefined && entry.intersectionRatio < 0.9)
+    const isAway = entry !== undefined && entry.intersectionRatio < 0.9
+    if (isAway === place.hasAttribute('data-away')) return
+    // Their place stays as high as it is, so that nothing moves when they leave it.
+    place.style.minHeight = isAway ? `${place.offsetHeight}px` : ''
+    place.toggleAttribute('data-away', isAway)
   }, { threshold: [0, 0.9, 1] })
   look.observe(place)
 }

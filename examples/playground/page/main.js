@@ -83,6 +83,6 @@ async function cut () {
 
 /** @param {string} message */
 function tellCut (message) {
-  write(find(document, '#cut-result', HTMLElement), message)
+  for (const element of document.querySelectorAll('.cut-result')) write(element, message)
   if (message !== '') announce(message)
 }
