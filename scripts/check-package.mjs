@@ -23,16 +23,12 @@ const modes = [
   { title: 'bundler', extension: 'ts', module: 'esnext', moduleResolution: 'bundler' }
 ]
 
-/**
- * What a page loads of the client library, bundled, minified and compressed: all of it beside the parser that other
- * packages use, too, and each transport with it.
- */
+/** What a page loads of the client library: bundled, minified and compressed, with all that it needs. */
 const weights = [
-  { title: 'the client library', code: "export * from 'fastify-llm-stream/client'", external: ['eventsource-parser'] },
-  { title: 'streamChat with the parser', code: "export { streamChat } from 'fastify-llm-stream/client'" },
-  { title: 'ChatSocket', code: "export { ChatSocket } from 'fastify-llm-stream/client'" }
+  { title: 'streamChat', code: "export { streamChat } from 'fastify-llm-stream/client'", maxBytes: 6 * 1024 },
+  { title: 'ChatSocket', code: "export { ChatSocket } from 'fastify-llm-stream/client'", maxBytes: 6 * 1024 },
+  { title: 'all of the client library', code: "export * from 'fastify-llm-stream/client'", maxBytes: 8.5 * 1024 }
 ]
-const MAX_CLIENT_BYTES = 6 * 1024
 
 const folder = mkdtempSync(join(tmpdir(), `${name}-check-`))
 try {
@@ -90,10 +86,10 @@ function compilePage (app) {
 }
 
 /** Bundles for browsers, which fails where something of Node is imported, and fails over the bound. */
-async function weigh (app, { title, code, external = [] }) {
-  const { outputFiles } = await build({ stdin: { contents: code, resolveDir: app }, bundle: true, minify: true, format: 'esm', platform: 'browser', target: 'es2022', external, write: false })
+async function weigh (app, { title, code, maxBytes }) {
+  const { outputFiles } = await build({ stdin: { contents: code, resolveDir: app }, bundle: true, minify: true, format: 'esm', platform: 'browser', target: 'es2022', write: false })
   const bytes = gzipSync(outputFiles[0].contents, { level: 9 }).length
-  if (bytes >= MAX_CLIENT_BYTES) throw new Error(`FAILED ${title}: ${bytes} bytes, minified and compressed, expected fewer than ${MAX_CLIENT_BYTES}`)
+  if (bytes >= maxBytes) throw new Error(`FAILED ${title}: ${bytes} bytes, minified and compressed, expected fewer than ${maxBytes}`)
   console.log(`ok   ${title}: ${bytes} bytes, minified and compressed`)
 }
 

@@ -29,7 +29,8 @@ export interface StateChange {
 /** When to connect again, for both transports. */
 export interface ReconnectOptions {
   /**
-   * Tries in a row after one that failed; a success counts anew. `0` never tries again.
+   * Tries in a row after one that failed; an answer, or a WebSocket that was open for 5 s, counts anew. `0` never tries
+   * again.
    * @default 5
    */
   maxTries?: number

@@ -82,6 +82,7 @@ export class ChatSocket {
       if (isText(frame.streamId)) chat.streamId = frame.streamId
       this.#retries.reset()
       const events = decode(toolCallId === undefined ? frame : { ...frame, id: toolCallId })
+        .filter(({ type }) => signal.reason !== STOP || type === 'usage' || type === 'end' || type === 'error')
       // The server may go on with an answer that this side has given up.
       if (!push(events) || events.some(({ type }) => type === 'error')) connection?.leave(id)
       setState({ state: 'open' })
@@ -120,15 +121,12 @@ export class ChatSocket {
     const { maxQueuedChats = 32 } = this.#options
     if (!isRunning && this.#state !== 'open' && this.#queued >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait (maxQueuedChats)`, { retryable: true })
     this.#queued++
-    try {
-      return await unlessAborted(this.#connection(), signal)
-    } catch (cause) {
-      signal.throwIfAborted()
-      const error = cause as ChatError
-      throw isRunning && error.code !== 'closed' ? toLost(error) : copyOf(error)
-    } finally {
-      this.#queued--
-    }
+    return await unlessAborted(this.#connection(), signal)
+      .catch((error: ChatError) => {
+        signal.throwIfAborted()
+        throw isRunning && error.code !== 'closed' ? toLost(error) : copyOf(error)
+      })
+      .finally(() => this.#queued--)
   }
 
   /** @param failure Of a connection that ended: the next one waits its time. */
@@ -198,7 +196,12 @@ export class ChatSocket {
 
   #setState (change: StateChange): void {
     this.#state = change.state
-    this.#options.onStateChange?.(change)
+    try {
+      this.#options.onStateChange?.(change)
+    } catch (mistake) {
+      // The caller's own, and no reason to read no more frames.
+      queueMicrotask(() => { throw mistake })
+    }
   }
 }
 

@@ -87,7 +87,7 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
   function receive ({ type, id, ref = id, limits, error, ...fields }: Frame): void {
     if (type === 'ready' && !isReady) {
       isReady = true
-      silenceMs = idleTimeoutMs ?? Number(limits?.heartbeatMs) * HEARTBEATS
+      silenceMs = idleTimeoutMs ?? (typeof limits?.heartbeatMs === 'number' ? limits.heartbeatMs * HEARTBEATS : 0)
       onReady(connection)
     }
     if (type === 'goaway') onGoaway(connection)

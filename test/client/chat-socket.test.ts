@@ -149,10 +149,11 @@ t.test('a reader that is too slow is an error, and the chat is stopped', async (
   }, { maxUnreadEvents: 20 })
   const reading = socket.chat(request)[Symbol.asyncIterator]()
   await reading.next()
-  await until('frames to pile up', () => socket.state === 'open' && peers[0]?.frames.length === 1)
+  await until('the server to hear, before anything is read', () => peers[0]?.frames.at(-1)?.type === 'cancel')
 
-  await t.rejects(async () => { while (!(await reading.next()).done); }, { code: 'slow-reader', message: /20 events wait/ })
-  await until('the server to hear', () => peers[0]?.frames.at(-1)?.type === 'cancel')
+  let read = 0
+  await t.rejects(async () => { while (!(await reading.next()).done) read++ }, { code: 'slow-reader', message: /20 events wait/ })
+  t.ok(read < 49, `${read} events were kept`)
 })
 
 t.test('what is no frame closes the connection, and is not tried again', async (t) => {
@@ -322,19 +323,173 @@ t.test('reconnect: false connects once', async (t) => {
   t.equal(peers.length, 1)
 })
 
-t.test('each success counts the tries anew', async (t) => {
+t.test('each answer counts the tries anew, ready alone does not', async (t) => {
   const { changes, onStateChange } = watchStates()
   const { socket, peers } = await connect(t, {
-    onOpen: (peer) => {
-      peer.send(ready)
-      if (peer.number < 10) peer.socket.close(1012)
+    onFrame ({ id }, peer) {
+      peer.sendEvents(id, hello)
+      peer.socket.close(1012)
     }
   }, { onStateChange })
+  for (let chats = 1; chats <= 8; chats++) {
+    t.equal(await socket.chat(request).text(), 'Hello')
+    await until('the next connection', () => peers.length === chats + 1)
+  }
+  t.same(changes.filter(({ state }) => state === 'waiting').map(({ attempt }) => attempt), Array.from({ length: 8 }, () => 1))
+
+  const closing = await connect(t, {
+    onOpen (peer) {
+      peer.send(ready)
+      peer.socket.close(1012)
+    }
+  })
+  closing.socket.connect()
+  await until('it to give up', () => closing.socket.state === 'closed')
+  t.equal(closing.peers.length, 6)
+})
+
+t.test('a connection that was open for a while counts the tries anew', async (t) => {
+  const { now } = Date
+  t.teardown(() => { Date.now = now })
+  const { socket, peers } = await connect(t, { onOpen: (peer) => peer.send(ready) })
+  socket.connect()
+  for (let connections = 1; connections <= 8; connections++) {
+    await until('a connection', () => peers.length === connections && socket.state === 'open')
+    Date.now = () => now() + connections * 10_000
+    peers.at(-1)?.socket.terminate()
+  }
+  await until('the last one', () => peers.length === 9)
+  t.equal(peers.length, 9)
+})
+
+t.test('a storm of goaways makes one connection of one', async (t) => {
+  const { socket, peers } = await connect(t, {
+    onOpen (peer) {
+      peer.send(ready)
+      if (peer.number === 1) for (let times = 0; times < 20; times++) peer.send({ type: 'goaway', reason: 'lifetime', deadlineMs: 0 }, ready)
+    },
+    ...answering
+  })
 
   socket.connect()
-  await until('ten connections', () => peers.length === 10)
+  await until('the second connection', () => peers.length === 2)
+  t.equal(await socket.chat(request).text(), 'Hello')
 
-  t.same(changes.filter(({ state }) => state === 'waiting').map(({ attempt }) => attempt), Array.from({ length: 9 }, () => 1))
+  t.equal(peers.length, 2)
+})
+
+t.test('a heartbeat that is no time is none', async (t) => {
+  for (const heartbeatMs of [2 ** 30, 1e300, -1, 'soon', true]) {
+    const { socket, peers } = await connect(t, { onOpen: (peer) => peer.send({ ...ready, limits: { heartbeatMs } }), onFrame: ({ id }, peer) => setTimeout(() => peer.sendEvents(id, hello), 50) })
+    t.equal(await socket.chat(request).text(), 'Hello', `${heartbeatMs}`)
+    t.equal(peers.length, 1)
+  }
+})
+
+t.test('frames before ready are no sign that the server takes chats', async (t) => {
+  const { socket } = await connect(t, { onOpen: ({ socket, send }) => { const timer = setInterval(() => send({ type: 'heartbeat' }), 5); socket.on('close', () => clearInterval(timer)) } }, { connectTimeoutMs: 50, reconnect: false })
+
+  t.match(await soon('the end', failureOf(socket.chat(request))), { code: 'timeout' })
+})
+
+t.test('a socket can be closed, connected and asked in each of its callbacks', async (t) => {
+  for (const when of ['connecting', 'open', 'waiting', 'closed']) {
+    for (const what of ['close', 'connect', 'chat'] as const) {
+      let times = 0
+      const { socket, peers } = await connect(t, {
+        onFrame ({ type, id }, peer) {
+          if (peer.number === 1) peer.socket.close(1011)
+          else if (type === 'chat') peer.sendEvents(id, hello)
+        }
+      }, {
+        onStateChange ({ state }) {
+          if (state !== when || ++times > 1) return
+          if (what === 'chat') readAll(socket.chat(request)).catch(() => {})
+          else socket[what]()
+        }
+      })
+      await soon(`the end, with ${what}() in ${when}`, readAll(socket.chat(request)))
+      socket.close()
+      t.equal(socket.state, 'closed')
+      await until('no connection to be left', () => peers.every(({ socket }) => socket.readyState !== WebSocket.OPEN))
+    }
+  }
+})
+
+t.test('close(), cancel() and abort right behind open leave no chat hanging', async (t) => {
+  for (const what of ['close', 'cancel', 'abort'] as const) {
+    for (let turns = 0; turns < 10; turns++) {
+      const controller = new AbortController()
+      const { socket } = await connect(t, {}, {
+        onStateChange: async ({ state }) => {
+          if (state !== 'open') return
+          for (let turn = 0; turn < turns; turn++) await undefined
+          if (what === 'close') socket.close()
+          if (what === 'cancel') chat.cancel()
+          if (what === 'abort') controller.abort()
+        }
+      })
+      const chat = socket.chat(request, { signal: controller.signal })
+      const { error } = await soon(`the end, ${turns} turns before ${what}`, readAll(chat))
+      t.match(error, { close: { code: 'closed' }, cancel: undefined, abort: { name: 'AbortError' } }[what] as object)
+      socket.close()
+    }
+  }
+})
+
+t.test('a last frame with a wrong number is an error, and no chat hangs', async (t) => {
+  for (const seq of [1, 0, -3, null, 1.5, 'x']) {
+    const { socket } = await connect(t, { onFrame: ({ type, id }, peer) => { if (type === 'chat') peer.send({ type: 'text-delta', choice: 0, text: 'A', id, seq: 1 }, { type: 'end', reason: 'complete', id, seq }) } })
+    t.match(await soon('the end', failureOf(socket.chat(request))), { code: 'invalid-response', text: 'A' }, `${seq}`)
+  }
+})
+
+t.test('chats that fail together have each their own error', async (t) => {
+  const { socket, peers } = await connect(t, { onFrame: ({ type, id, prompt }, peer) => { if (type === 'chat') peer.sendEvents(id, [{ type: 'text-delta', choice: 0, text: prompt }]) } })
+  const failures = ['one', 'two'].map(async (prompt) => await failureOf(socket.chat({ prompt })))
+  await until('both to run', () => peers[0]?.frames.length === 2)
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  socket.close()
+
+  t.match(await Promise.all(failures), [{ code: 'closed', text: 'one' }, { code: 'closed', text: 'two' }])
+})
+
+t.test('a callback that throws is told to the process, and the chats go on', async (t) => {
+  const mistake = new Error('in the callback')
+  const told = deferred<unknown>()
+  process.once('uncaughtException', told.resolve)
+  t.teardown(() => { process.off('uncaughtException', told.resolve) })
+  const { socket } = await connect(t, answering, { onStateChange: ({ state }) => { if (state === 'open') throw mistake } })
+
+  t.equal(await socket.chat(request).text(), 'Hello')
+  t.equal(await soon('the mistake', told.promise), mistake)
+})
+
+t.test('a cancel that the server does not answer ends by itself, and what comes later is nothing', async (t) => {
+  const { socket } = await connect(t, { onFrame: ({ type, id }, peer) => { if (type === 'chat') peer.sendEvents(id, hello.slice(0, 2)) } })
+  const chat = socket.chat(request, { onText: () => chat.cancel() })
+
+  t.same((await soon('the end', readAll(chat))).events.at(-1), { type: 'end', reason: 'stop' })
+})
+
+t.test('texts behind a cancel are dropped', async (t) => {
+  const { socket } = await connect(t, {
+    onFrame ({ type, id }, peer) {
+      if (type === 'chat') peer.sendEvents(id, hello.slice(0, 2))
+      else peer.sendEvents(id, [hello[2] ?? {}, hello[4] ?? {}, { type: 'end', reason: 'stop' }], 3)
+    }
+  })
+  const chat = socket.chat(request, { onText: () => chat.cancel() })
+
+  t.same((await readAll(chat)).events.map(({ type }) => type), ['start', 'text-delta', 'usage', 'end'])
+})
+
+t.test('any value may be the reason of a signal on a socket', async (t) => {
+  const { socket } = await connect(t, beginning)
+  for (const reason of [null, '', 0, false]) {
+    const controller = new AbortController()
+    t.equal(await socket.chat(request, { signal: controller.signal, onText: () => controller.abort(reason) }).text().then(() => 'whole', (error: unknown) => error), reason)
+  }
 })
 
 t.test('a server that does not say ready is left after connectTimeoutMs', async (t) => {

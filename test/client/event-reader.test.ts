@@ -103,6 +103,30 @@ t.test('deltas of a chunk become events, and its finish ends its tool calls', as
   ])
 })
 
+t.test('fields that are null or of a wrong type are as if they were not there', async (t) => {
+  const events = readText(chunk({ delta: { tool_calls: [{ index: 0, function: null }] } }) + `data: ${JSON.stringify({ choices: null, usage: { prompt_tokens: null, completion_tokens: '5' } })}\n\ndata: [DONE]\n\n`)
+
+  t.same(events.slice(1), [
+    { type: 'tool-call-start', choice: 0, index: 0, id: '', name: '' },
+    { type: 'tool-call-end', choice: 0, index: 0, arguments: '' },
+    { type: 'finish', choice: 0, reason: 'stop', rawReason: null },
+    { type: 'usage', inputTokens: 0, outputTokens: 5, totalTokens: 5, estimated: false },
+    { type: 'end', reason: 'complete' }
+  ])
+})
+
+t.test('[DONE] alone is no answer, and ends no stream of events', async (t) => {
+  t.same(readText('data: [DONE]\n\n'), [])
+  t.same(readText(`${eventsText(hello.slice(0, 2))}data: [DONE]\n\n`), hello.slice(0, 2))
+})
+
+t.test('an answer with fewer choices than were asked for is no whole one', async (t) => {
+  const reader = createEventReader(MAX, 2)
+  reader.restart()
+  reader.read(Buffer.from(chunk({ delta: { content: 'Hi' }, finish_reason: 'stop' })))
+  t.same(reader.read(undefined, true), [])
+})
+
 t.test('a tool call without id and name begins all the same', async (t) => {
   const events = readText(chunk({ delta: { tool_calls: [{ function: { arguments: '{}' } }] } }) + 'data: [DONE]\n\n')
 
@@ -175,7 +199,7 @@ t.test('an event that nobody knows is passed on', async (t) => {
 })
 
 t.test('a gap in seq is an error, and what came before is dropped', async (t) => {
-  t.match(readText(eventsText([{ type: 'end', reason: 'complete' }], 2)), [{ type: 'error', error: { code: 'invalid-response', message: /1 events after event 0/ } }])
+  t.match(readText(eventsText([{ type: 'end', reason: 'complete' }], 2)), [{ type: 'error', error: { code: 'invalid-response', message: /Event 2 came after event 0/ } }])
   t.same(readText(eventsText(hello.slice(0, 3)) + eventsText(hello)), hello)
 })
 

@@ -91,6 +91,33 @@ t.test('an openai answer is resumed by its ids', async (t) => {
   t.equal(exchanges[1]?.request.url, '/api/streams/s?after=e1')
 })
 
+t.test('an event whose id comes last is not read before it', async (t) => {
+  const chunk = (id: number, content: string): string => `data: ${JSON.stringify({ id: 'c', created: 1, model: 'm', choices: [{ index: 0, delta: { content } }] })}\nid: ${id}\n\n`
+  const events = ['Hel', 'lo', ' wide', ' world'].map((content, index) => chunk(index + 9, content))
+  const first = events.join('')
+  let size = 0
+  const { url } = await startServer(t, ({ request, response }) => {
+    const after = new URL(String(request.url), 'http://host').searchParams.get('after')
+    if (after === null) return openStream(response, { 'x-stream-id': 's' }).write(first.slice(0, size), () => response.destroy())
+    sendStream(response, `${events.slice(Math.max(0, Number(after) - 8)).join('')}data: [DONE]\n\n`)
+  })
+  for (size = 1; size <= first.length; size++) t.equal(await streamChat(url, request, { reconnect: { initialDelayMs: 0 } }).text(), 'Hello wide world', `${size} bytes`)
+})
+
+t.test('an answer whose events have no position is not resumed', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => openStream(response, { 'x-stream-id': 's' }).write('data: {"choices":[{"index":0,"delta":{"content":"Hel"}}]}\n\n', () => response.destroy()))
+
+  t.match(await failureOf(streamChat(url, request, { reconnect: soonAgain })), { code: 'lost', text: 'Hel' })
+  t.equal(exchanges.length, 1)
+})
+
+t.test('a stream id that is another address is none', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => openStream(response, { 'x-stream-id': '..' }).write(eventsText(hello.slice(0, 2)), () => response.destroy()))
+
+  t.match(await failureOf(streamChat(url, request, { reconnect: soonAgain })), { code: 'lost' })
+  t.equal(exchanges.length, 1)
+})
+
 t.test('a stream that the server does not resume is lost', async (t) => {
   for (const status of [403, 404, 410]) {
     const { url, exchanges } = await startServer(t, ({ number, response }) => number === 1
@@ -222,7 +249,7 @@ t.test('a chat that waits to be resumed can be stopped, and is lost when the con
 
     const { events, error } = await reading
     if (what === 'stopped') t.same(events.at(-1), { type: 'end', reason: 'stop' })
-    else t.match(error, { code: 'timeout', text: 'Hel' })
+    else t.match(error, { code: 'lost', text: 'Hel', cause: { code: 'timeout' } })
     socket.close()
   }
 })

@@ -1,5 +1,7 @@
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { createServer as createTcpServer, type AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
 import t from 'tap'
 import { ChatError, streamChat, type ChatResult, type FetchLike } from '../../lib/client/index.ts'
 import { deferred, soon, until } from '../helper.ts'
@@ -154,6 +156,34 @@ t.test('a status that will not pass is told by x-should-retry', async (t) => {
   t.equal(exchanges.length, 1)
 })
 
+t.test('a refusal keeps its status when its body is cut, stuck or endless', async (t) => {
+  const bodies: Array<(response: ServerResponse) => unknown> = [
+    (response) => response.write('{"error":', () => response.destroy()),
+    (response) => response.write('{"error":'),
+    (response) => { const timer = setInterval(() => response.write('x'.repeat(50_000)), 1); response.on('close', () => clearInterval(timer)) }
+  ]
+  for (const write of bodies) {
+    const { url, exchanges } = await startServer(t, ({ response }) => write(response.writeHead(429, { 'retry-after': '60' })))
+
+    t.match(await failureOf(streamChat(url, request)), { code: 'http-status', status: 429, retryAfterMs: 60_000, retryable: true })
+    await soon('the connection to close', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
+  }
+})
+
+t.test('a refusal is tried again whatever its body calls itself', async (t) => {
+  for (const code of ['timeout', 'lost']) {
+    const { url } = await startServer(t, ({ number, response }) => number === 1 ? refuse(response, 503, {}, { code }) : sendStream(response, whole))
+    t.equal(await streamChat(url, request, { reconnect: soonAgain }).text(), 'Hello')
+  }
+})
+
+t.test('content types are compared as HTTP has it', async (t) => {
+  for (const [type, isOne] of [['Text/Event-Stream; Charset=UTF-8', true], ['text/event-stream', true], ['text/event-streamX', false]] as const) {
+    const { url } = await startServer(t, ({ response }) => response.writeHead(200, { 'content-type': type }).end(whole))
+    t.equal((await readAll(streamChat(url, request))).error === undefined, isOne, type)
+  }
+})
+
 t.test('a response that is no event stream is an error', async (t) => {
   const { url } = await startServer(t, ({ response }) => response.writeHead(200, { 'content-type': 'application/json' }).end('{}'))
 
@@ -175,9 +205,8 @@ t.test('an event over maxEventChars is an error', async (t) => {
 t.test('a server that falls silent is left after idleTimeoutMs', async (t) => {
   const before = await startServer(t, () => {})
   const within = await startServer(t, ({ response }) => openStream(response).write(eventsText(hello.slice(0, 2))))
-  const refusing = await startServer(t, ({ response }) => response.writeHead(500).write('half'))
 
-  for (const { url, exchanges } of [before, within, refusing]) {
+  for (const { url, exchanges } of [before, within]) {
     t.match(await failureOf(streamChat(url, request, { idleTimeoutMs: 50, reconnect: soonAgain })), { code: 'timeout', retryable: true, message: /50 ms/ })
     t.equal(exchanges.length, 1, 'it may still run there')
     await soon('the connection to close', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
@@ -320,6 +349,56 @@ t.test('a request that failed without a reason, as in browsers, is not sent agai
   t.equal(requests, 7, 'one more, and five tries')
 })
 
+t.test('an answer that Node cannot read was sent once all the same', async (t) => {
+  for (const answer of ['HTTP/1.1 200 OK\r\nbad header\x01\r\n\r\n', 'garbage\r\n\r\n', 'HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n']) {
+    let requests = 0
+    const server = createTcpServer((socket) => {
+      socket.on('error', () => {})
+      socket.once('data', () => {
+        requests++
+        socket.end(answer)
+      })
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => { server.close() })
+
+    t.match(await failureOf(streamChat(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, request, { reconnect: soonAgain })), { code: 'lost' })
+    t.equal(requests, 1)
+  }
+})
+
+t.test('a read that never settles is left by silence, cancel() and signal', async (t) => {
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => {})
+    // Node's own fetch never settles the read of this.
+    socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\nnotgzip'))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => { server.close() })
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+
+  t.match(await soon('silence', failureOf(streamChat(url, request, { idleTimeoutMs: 50 }))), { code: /timeout|lost/ })
+  const reason = new Error('left')
+  t.equal((await soon('signal', readAll(streamChat(url, request, { signal: AbortSignal.abort(reason) })))).error, reason)
+})
+
+t.test('headers that never come are left by silence and by the signal, and their failure is the caller\'s', async (t) => {
+  const mistake = new Error('no token')
+  const controller = new AbortController()
+  const reading = readAll(streamChat('http://127.0.0.1:1/', request, { headers: async () => await new Promise(() => {}), signal: controller.signal }))
+  controller.abort()
+
+  t.match((await soon('the end', reading)).error, { name: 'AbortError' })
+  t.match(await failureOf(streamChat('http://127.0.0.1:1/', request, { headers: async () => await new Promise(() => {}), idleTimeoutMs: 20 })), { code: 'timeout' })
+  t.equal((await readAll(streamChat('http://127.0.0.1:1/', request, { headers: () => { throw mistake } }))).error, mistake)
+})
+
+t.test('times that no timer takes are no bound', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, whole))
+
+  for (const idleTimeoutMs of [Infinity, 2 ** 31, -1]) t.equal(await streamChat(url, request, { idleTimeoutMs }).text(), 'Hello')
+})
+
 // ---- ends ------------------------------------------------------------------------------------------------------------
 
 t.test('cancel() closes the connection, and the last event is end with reason stop', async (t) => {
@@ -350,6 +429,57 @@ t.test('an answer that the server stopped is no whole one', async (t) => {
   const { url } = await startServer(t, ({ response }) => sendStream(response, eventsText([...hello.slice(0, 2), { type: 'end', reason: 'stop' }])))
 
   await t.rejects(streamChat(url, request).text(), { code: 'stopped', text: 'Hel' })
+})
+
+t.test('cancel() and abort in a callback of the first state ask nothing', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => sendStream(response, whole))
+  const stream = streamChat(url, request, { onStateChange: ({ state }) => { if (state === 'connecting') stream.cancel() } })
+  const controller = new AbortController()
+
+  t.same(await readAll(stream), { events: [{ type: 'end', reason: 'stop' }], error: undefined })
+  t.match((await readAll(streamChat(url, request, { signal: controller.signal, onStateChange: ({ state }) => { if (state === 'connecting') controller.abort() } }))).error, { name: 'AbortError' })
+  t.equal(exchanges.length, 0)
+})
+
+t.test('any value may be the reason of a signal', async (t) => {
+  const { url } = await startServer(t, ({ response }) => openStream(response).write(eventsText(hello.slice(0, 2))))
+  for (const reason of [null, '', 0, false]) {
+    const controller = new AbortController()
+    const ended = deferred<ChatResult>()
+    const reading = streamChat(url, request, { signal: controller.signal, onText: () => controller.abort(reason), onEnd: ended.resolve }).text()
+
+    t.equal(await reading.then(() => 'whole', (error: unknown) => error), reason)
+    t.match(await ended.promise, { error: reason, reason: undefined, text: 'Hel' })
+  }
+})
+
+t.test('leaving ends a wait for the next event', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ response }) => openStream(response).write(eventsText(hello.slice(0, 1))))
+  const reading = streamChat(url, request)[Symbol.asyncIterator]()
+  await reading.next()
+  const pending = reading.next()
+
+  t.same(await soon('the iterator to return', Promise.resolve(reading.return?.())), { value: undefined, done: true })
+  t.same(await pending, { value: undefined, done: true })
+  await soon('the server to see it', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
+})
+
+t.test('an iterator is one, and can be given to a Readable', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, whole))
+
+  t.same(await Readable.from(streamChat(url, request)).toArray(), hello)
+  const iterator = streamChat(url, request)[Symbol.asyncIterator]() as AsyncIterableIterator<unknown>
+  t.equal(iterator[Symbol.asyncIterator](), iterator)
+  await iterator.return?.()
+})
+
+t.test('onEnd is told even when another callback throws', async (t) => {
+  const { url } = await startServer(t, ({ response }) => sendStream(response, whole))
+  const mistake = new Error('in the callback')
+  const ended = deferred<ChatResult>()
+
+  t.equal((await readAll(streamChat(url, request, { onStateChange: ({ state }) => { if (state === 'closed') throw mistake }, onEnd: ended.resolve }))).error, mistake)
+  t.match(await ended.promise, { text: 'Hello', reason: 'complete' })
 })
 
 t.test('cancel() before anything else asks nothing', async (t) => {
