@@ -87,11 +87,11 @@ export class Charts {
     for (const name of names) {
       const measurement = this.#measurements[name]
       if (measurement === undefined) continue
-      const { firstMs, endMs, meanRate, peakRate } = measurement
+      const { firstMs, endMs, meanRate, highestRate } = measurement
       const [rate] = endMs === undefined ? measurement.rates([measurement.elapsedMs(now)]) : []
       this.#tables.first.fill(name, [firstMs, endMs].map(inMs))
       this.#tables.latency.fill(name, measurement.gapsAt([0.5, 0.95, 1]).map((gap) => gap === undefined ? '–' : gap.toFixed(1)))
-      this.#tables.rate.fill(name, [rate, meanRate, peakRate || undefined].map((figure) => figure?.toFixed(0) ?? '–'))
+      this.#tables.rate.fill(name, [rate, meanRate, highestRate].map((figure) => figure?.toFixed(0) ?? '–'))
     }
     for (const table of Object.values(this.#tables)) table.describe()
   }

@@ -15,13 +15,14 @@ export class Composer {
   constructor ({ onAsk, onStop }) {
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault()
-      onAsk(this.request)
+      if (!this.#isBlank()) onAsk(this.request)
     })
     this.#stop.addEventListener('click', onStop)
-    document.addEventListener('keydown', ({ key }) => { if (key === 'Escape') onStop() })
+    document.addEventListener('keydown', ({ key, isComposing }) => { if (key === 'Escape' && !isComposing) onStop() })
     this.#prompt.addEventListener('keydown', (event) => this.#onKey(event))
     for (const button of this.#form.querySelectorAll('button[data-model]')) button.addEventListener('click', () => this.#tryOut(button))
     this.#showTemperature()
+    keepInSight(find(this.#form, '.buttons', HTMLElement))
   }
 
   /** What the form says. */
@@ -45,16 +46,24 @@ export class Composer {
   setBusy (isBusy) {
     const hadFocus = document.activeElement === this.#stop
     this.#stop.disabled = !isBusy
-    // A button that is disabled loses the focus to nowhere.
-    if (!isBusy && hadFocus) this.#prompt.focus()
+    // A button that is disabled loses the focus to nowhere. Who reads the answer stays there.
+    if (!isBusy && hadFocus) this.#prompt.focus({ preventScroll: true })
   }
 
   /** @param {KeyboardEvent} event */
   #onKey (event) {
-    // While a word is composed, as in Japanese, Enter accepts it.
-    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
+    // While a word is composed, as in Japanese, Enter accepts it; Safari tells that by the key's old code alone.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === 229) return
     event.preventDefault()
-    this.#form.requestSubmit()
+    // A key that is held down asks once.
+    if (!event.repeat) this.#form.requestSubmit()
+  }
+
+  /** Whether nothing is asked; then the browser says what is missing. */
+  #isBlank () {
+    if (this.#prompt.value.trim() !== '') return false
+    this.#prompt.value = ''
+    return !this.#form.reportValidity()
   }
 
   /** @param {Element} button */
@@ -70,4 +79,19 @@ export class Composer {
     this.#temperature.addEventListener('input', show)
     show()
   }
+}
+
+/**
+ * Marks the buttons while the place where they stand is out of sight; the style sheet keeps them within reach then.
+ * @param {HTMLElement} place
+ */
+function keepInSight (place) {
+  const look = new IntersectionObserver(([entry]) => {
+    const isAway = entry !== undefined && entry.intersectionRatio < 0.9
+    if (isAway === place.hasAttribute('data-away')) return
+    // Their place stays as high as it is, so that nothing moves when they leave it.
+    place.style.minHeight = isAway ? `${place.offsetHeight}px` : ''
+    place.toggleAttribute('data-away', isAway)
+  }, { threshold: [0, 0.9, 1] })
+  look.observe(place)
 }

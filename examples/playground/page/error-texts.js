@@ -13,6 +13,7 @@ const sentences = new Map(Object.entries({
   closed: 'The connection was closed.',
   // The request.
   'bad-request': 'The question cannot be sent like this.',
+  'payload-too-large': 'The question is too large.',
   'invalid-request': 'The question cannot be sent like this.',
   'upstream-refused': 'The model\'s provider does not take this question. Is the model\'s name right?',
   'model-not-found': 'There is no such model.',
@@ -47,16 +48,33 @@ const sentences = new Map(Object.entries({
 /**
  * Says what failed, and what one can do.
  * @param {unknown} error A `ChatError`, or anything.
- * @returns {{ sentence: string, small: string, retryable: boolean }} `small` is for whoever looks for the cause.
+ * @returns {{ reason: string, sentence: string, small: string, retryable: boolean }} `sentence` is the reason and how long
+ * to wait; `small` is for whoever looks for the cause.
  */
 export function explain (error) {
-  const { code = 'unknown', message = String(error), status, retryable = false, retryAfterMs, closeCode, text } = /** @type {Failure} */ (error)
-  const wait = retryAfterMs === undefined ? '' : ` Ask again in ${Math.ceil(retryAfterMs / 1_000)} s.`
+  const { code = 'unknown', message = String(error), status, retryable = false, retryAfterMs, closeCode } = /** @type {Failure} */ (error)
+  const isTooLarge = status === 413 || closeCode === 1009 || code === 'payload-too-large'
+  const reason = reasonOf(isTooLarge ? { code: 'payload-too-large' } : /** @type {Failure} */ (error))
   const details = [code, status === undefined ? '' : `HTTP ${status}`, closeCode === undefined ? '' : `close code ${closeCode}`, message]
   return {
-    // Browsers do not tell a server that is away from an answer that was lost before its first word.
-    sentence: `${sentences.get(code === 'lost' && text === '' ? 'connection' : code) ?? 'Something went wrong.'}${wait}`,
+    reason,
+    sentence: retryAfterMs === undefined ? reason : `${reason} Ask again in ${inWords(retryAfterMs)}.`,
     small: details.filter((detail) => detail !== '').join(' · '),
-    retryable: retryable || code === 'lost' || code === 'truncated'
+    retryable: !isTooLarge && (retryable || code === 'lost' || code === 'truncated')
   }
+}
+
+/** @param {Failure} failure */
+function reasonOf ({ code = 'unknown', text }) {
+  // Browsers do not tell a server that is away from an answer that was lost before its first word.
+  const known = sentences.get(code === 'lost' && text === '' ? 'connection' : code) ?? 'Something went wrong.'
+  return text === '' ? known.replace(', this is not the whole answer', '') : known
+}
+
+/** @param {number} ms */
+function inWords (ms) {
+  const seconds = Math.ceil(ms / 1_000)
+  if (seconds < 100) return `${seconds} s`
+  const minutes = Math.ceil(seconds / 60)
+  return minutes < 100 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`
 }

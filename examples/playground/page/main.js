@@ -2,7 +2,7 @@
 import { Announcer } from './announcer.js'
 import { Charts } from './charts.js'
 import { Composer } from './composer.js'
-import { find } from './dom.js'
+import { find, write } from './dom.js'
 import { FrameLoop } from './frame-loop.js'
 import { Pane } from './pane.js'
 import { themeButton } from './theme.js'
@@ -37,16 +37,18 @@ function makePane (transport) {
 
 /** @param {import('fastify-llm-stream/client').ClientChatRequest} request */
 function ask (request) {
+  tellCut('')
   announce('Asked. Both answers are on their way.')
   panes.sse.ask(request)
   panes.ws.ask(request)
   showPanes()
 }
 
-/** On a small screen the form is all that one sees. */
+/** On a small screen the form is all that one sees: what grows should be seen, and how it ends. */
 function showPanes () {
   const element = find(document, '#panes', HTMLElement)
-  if (element.getBoundingClientRect().top < 0.6 * innerHeight) return
+  const bottom = find(element, '.outcome', HTMLElement).getBoundingClientRect().bottom
+  if (bottom <= innerHeight) return
   const isCalm = matchMedia('(prefers-reduced-motion: reduce)').matches
   element.scrollIntoView({ block: 'start', behavior: isCalm ? 'auto' : 'smooth' })
 }
@@ -73,8 +75,14 @@ function refresh (isLast) {
 async function cut () {
   try {
     const count = await cutConnections()
-    announce(count === 0 ? 'There is no connection to cut.' : `The server cut ${count === 1 ? 'one connection' : `${count} connections`}.`)
+    tellCut(count === 0 ? 'There is no connection to cut.' : `The server cut ${count === 1 ? 'one connection' : `${count} connections`}.`)
   } catch {
-    announce('The server cannot be reached.')
+    tellCut('The server cannot be reached.')
   }
+}
+
+/** @param {string} message */
+function tellCut (message) {
+  for (const element of document.querySelectorAll('.cut-result')) write(element, message)
+  if (message !== '') announce(message)
 }

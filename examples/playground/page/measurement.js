@@ -56,6 +56,11 @@ export class Measurement {
     return (this.tokens - 1) / (last - this.firstMs) * 1_000
   }
 
+  /** Highest rate, never below the mean: an answer that is shorter than the window has no other. */
+  get highestRate () {
+    return this.meanRate === undefined ? undefined : Math.max(this.peakRate, this.meanRate)
+  }
+
   /**
    * Tokens a second at some times, by those that came just before.
    * @param {readonly number[]} moments In rising order.

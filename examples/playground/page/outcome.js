@@ -38,17 +38,33 @@ export class Outcome {
   }
 
   /**
-   * @param {ChatResult} result
+   * Says why nothing comes yet.
+   * @param {unknown} error What the last try failed with.
+   */
+  wait (error) {
+    const { reason, small } = explain(error)
+    this.show('busy', `${reason} The next try follows by itself.`, small)
+  }
+
+  /**
+   * @param {Pick<ChatResult, 'error' | 'reason' | 'finishReason'>} result
    * @param {Measurement} measurement
    * @returns {string} What a screen reader says of it.
    */
   end ({ error, reason, finishReason }, { tokens, endMs = 0 }) {
     const seconds = `${(endMs / 1_000).toFixed(1)} s`
     if (error !== undefined) return this.#fail(error, tokens)
-    if (reason === 'stop') this.show('stopped', `Stopped after ${tokens} tokens, this is not the whole answer.`)
-    else if (finishReason === 'length') this.show('stopped', `The token limit cut this answer after ${seconds}.`)
+    if (reason === 'stop') return this.#stopped(tokens)
+    if (finishReason === 'length') this.show('stopped', `The token limit cut this answer after ${seconds}.`)
     else this.show('whole', `Whole answer in ${seconds}`)
-    return `${this.#words.textContent}, ${tokens} tokens.`
+    return `${this.#words.textContent?.replace(/\.$/, '')}, ${countOf(tokens)}.`
+  }
+
+  /** @param {number} tokens */
+  #stopped (tokens) {
+    const words = tokens === 0 ? 'Stopped before the first token.' : `Stopped after ${countOf(tokens)}, this is not the whole answer.`
+    this.show('stopped', words)
+    return words
   }
 
   /**
@@ -58,6 +74,11 @@ export class Outcome {
   #fail (error, tokens) {
     const { sentence, small, retryable } = explain(error)
     this.show('failed', sentence, small, retryable)
-    return `${sentence} ${tokens} tokens came.`
+    return `${sentence} ${tokens === 0 ? 'No token' : countOf(tokens)} came.`
   }
+}
+
+/** @param {number} tokens */
+function countOf (tokens) {
+  return `${tokens} ${tokens === 1 ? 'token' : 'tokens'}`
 }

@@ -34,6 +34,8 @@ export class Pane {
   #running
   /** @type {HTMLElement | undefined} */
   #reasoning
+  /** Names of the tools that are called. */
+  #tools = /** @type {Map<string, string>} */ (new Map())
 
   /**
    * @param {HTMLElement} root
@@ -50,7 +52,7 @@ export class Pane {
     this.#log = makeLog(root, listeners.announce)
     this.#ask = transport.open({
       tap: (direction, text) => this.#log.add(direction, text),
-      onStateChange: (change) => this.#connection.show(change)
+      onStateChange: (change) => this.#onStateChange(change)
     })
   }
 
@@ -64,28 +66,43 @@ export class Pane {
    * @param {ClientChatRequest} request
    */
   ask (request) {
-    this.stop()
+    this.#running?.cancel()
     this.#log.begin()
     this.#view.begin()
     this.#outcome.show('busy', 'Waiting for the first token')
     this.#reasoning = undefined
+    this.#tools.clear()
     const measurement = this.measurement = new Measurement(performance.now())
     this.#figures.begin()
     const running = this.#running = this.#ask(request, {
-      onEvent: (event) => { if (running === this.#running) this.#onEvent(event, measurement) },
+      onEvent: (event) => {
+        if (running === this.#running) this.#onEvent(event, measurement)
+        // What a stopped answer cost is told after its end.
+        else if (event.type === 'usage' && measurement === this.measurement) this.#figures.usage(event)
+      },
       onEnd: (result) => { if (running === this.#running) this.#onEnd(result, measurement) }
     })
     this.#listeners.onChange()
   }
 
-  /** Stops the answer, upstream too. */
+  /** Stops the answer, upstream too. The pane says so at once: a server may be silent. */
   stop () {
-    this.#running?.cancel()
+    if (this.#running === undefined || this.measurement === undefined) return
+    this.#running.cancel()
+    this.#onEnd({ error: undefined, reason: 'stop', finishReason: undefined }, this.measurement)
   }
 
   /** Writes the figures that change with time. */
   refresh () {
     if (this.measurement !== undefined) this.#figures.show(this.measurement)
+  }
+
+  /** @param {import('./transports.js').StateChange} change */
+  #onStateChange (change) {
+    this.#connection.show(change)
+    if (!this.isBusy || this.measurement?.tokens !== 0) return
+    if (change.state === 'waiting') this.#outcome.wait(change.error)
+    else this.#outcome.show('busy', 'Waiting for the first token')
   }
 
   /**
@@ -94,7 +111,7 @@ export class Pane {
    */
   #onEvent (event, measurement) {
     if (event.type === 'text-delta' || event.type === 'refusal-delta') {
-      if (measurement.tokens === 0) this.#outcome.show('busy', 'Streaming')
+      this.#outcome.show('busy', 'Streaming')
       measurement.token(performance.now())
       this.#view.add(event.text)
     }
@@ -102,8 +119,17 @@ export class Pane {
       measurement.token(performance.now())
       this.#addReasoning(event.text)
     }
-    if (event.type === 'tool-call-end') this.#view.aside(make('p', 'aside', `Calls a tool with ${event.arguments}`))
+    if (event.type === 'tool-call-start') this.#tools.set(`${event.choice} ${event.index}`, event.name)
+    if (event.type === 'tool-call-end') this.#addCall(this.#tools.get(`${event.choice} ${event.index}`) ?? 'a tool', event.arguments)
     if (event.type === 'usage') this.#figures.usage(event)
+  }
+
+  /**
+   * @param {string} name
+   * @param {string} given
+   */
+  #addCall (name, given) {
+    this.#view.aside(make('p', 'aside', `Calls ${name} with ${given}`))
   }
 
   /** @param {string} text */
@@ -111,23 +137,27 @@ export class Pane {
     if (this.#reasoning === undefined) {
       this.#reasoning = make('p', 'aside')
       this.#view.aside(this.#reasoning)
-      this.#outcome.show('busy', 'The model is thinking')
     }
+    this.#outcome.show('busy', 'The model is thinking')
     this.#reasoning.append(text)
+    this.#view.follow()
   }
 
   /**
-   * @param {ChatResult} result
+   * @param {Pick<ChatResult, 'error' | 'reason' | 'finishReason'>} result
    * @param {Measurement} measurement
    */
   #onEnd (result, measurement) {
     measurement.end(performance.now())
     this.#running = undefined
-    this.#view.end()
-    this.#figures.show(measurement)
-    const spoken = this.#outcome.end(result, measurement)
-    this.#listeners.announce(`${this.#title}: ${spoken}`)
-    this.#listeners.onChange()
+    try {
+      this.#view.end()
+    } finally {
+      // However the text looks, it is over: whoever waits for the end learns it.
+      const spoken = this.#outcome.end(result, measurement)
+      this.#listeners.announce(`${this.#title}: ${spoken}`)
+      this.#listeners.onChange()
+    }
   }
 }
 
