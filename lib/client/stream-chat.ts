@@ -20,7 +20,7 @@ const STOP_MS = 5_000
  * A request that the server did not take is tried again (`reconnect`); one that it took is not, for it may be billed. A
  * lost connection is resumed where the server offers that (SPEC 12), else the answer ends with a `ChatError`.
  * @param url Address of the route; relative ones are the page's.
- * @param request The chat request; `stream: true` is added.
+ * @param request The chat request. `stream: true` is added, and the wish for usage, unless it has `stream_options`.
  */
 export function streamChat (url: string | URL, request: ClientChatRequest, options: StreamChatOptions = {}): ChatStream {
   return createChat((scope) => readAnswer(`${url}`, request, options, scope), options)
@@ -46,7 +46,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
   const isResumable = (): boolean => chat.streamId !== undefined && reader.position() !== undefined
   const prepare = async (): Promise<(connection: AbortSignal) => Promise<FetchResponse>> => chat.streamId
     ? await prepareRequest('GET', withQuery(resumeUrl(url, chat.streamId, options), `after=${encodeURIComponent(`${reader.position()}`)}`), options)
-    : await prepareRequest('POST', url, options, { ...request, stream: true })
+    : await prepareRequest('POST', url, options, { stream_options: { include_usage: true }, ...request, stream: true })
   const mayTryAgain = ({ code, status }: ChatError): boolean => isTaken
     ? isResumable() && (!status || isRetryableStatus(status))
     : status !== undefined || code === 'connection'

@@ -18,7 +18,9 @@ t.test('asks with POST, JSON and stream: true, and gives the events as they come
 
   t.equal(error, undefined)
   t.same(events, hello)
-  t.same(exchanges[0]?.body, { prompt: 'Hi', stream: true })
+  await readAll(streamChat(url, { ...request, stream: false, stream_options: {} }))
+  t.same(exchanges[0]?.body, { prompt: 'Hi', stream: true, stream_options: { include_usage: true } })
+  t.same(exchanges[1]?.body, { prompt: 'Hi', stream: true, stream_options: {} })
   t.match(exchanges[0]?.request, { method: 'POST', headers: { accept: 'text/event-stream', 'content-type': 'application/json' } })
 })
 
