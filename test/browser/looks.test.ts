@@ -43,7 +43,7 @@ const states: ReadonlyArray<[string, (playground: Playground) => Promise<unknown
     await both(playground, 'failed')
   }],
   ['stopped', async (playground) => {
-    await playground.page.getByText('Options').click()
+    await playground.page.getByText('Options', { exact: true }).click()
     await playground.ask('Tell me a story.', 'mock-endless')
     await playground.ws.shows('Here is what happens')
     await playground.page.keyboard.press('Escape')

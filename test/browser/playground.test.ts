@@ -28,7 +28,7 @@ t.test('both panes grow while the answer streams, token by token', async (t) => 
 
 t.test('one question asks both transports for the same, with system prompt, model and temperature', async (t) => {
   const { begin, page } = await openStage(t, browser)
-  await page.getByText('Options').click()
+  await page.getByText('Options', { exact: true }).click()
   await page.getByLabel('System prompt').fill('Be brief.')
   await page.getByLabel('Temperature').fill('0.3')
   await page.getByLabel('Model').fill('some-model')
