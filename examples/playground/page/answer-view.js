@@ -5,7 +5,7 @@ import { blocksOf, plain, render } from './markdown.js'
 const share = 1 / 4
 
 /** A block whose rendering took longer is shown as plain text until it may be complete. */
-const slowMs = 50
+const slowMs = 150
 
 /** What may be no more than the beginning of a list's next item. */
 const itemBegin = /^\s*(?:\d{1,9}[.)]?|[-+*])\s*$/
