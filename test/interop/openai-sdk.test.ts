@@ -232,6 +232,7 @@ t.test('failures are raised', async (t) => {
         t.type(error, type)
         t.notOk(error instanceof APIConnectionError)
         t.match(error, { status, type: String, message: String })
+        if (model === 'mock-status-401') t.equal(error.headers.get('x-should-retry'), 'false')
         if (status === 429) t.equal(error.headers.get('retry-after'), '1')
       })
     }
