@@ -1,9 +1,10 @@
 import type { WebSocketInstance } from '../../types/client.ts'
 import { isObject, parseJson } from '../json.ts'
+import { isRetryableStatus } from '../retryable-status.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
 import { isTerminal } from './decode-events.ts'
 import { ChatError, copyOf, toLost } from './errors.ts'
-import { isRetryableClose, isRetryableStatus } from './retries.ts'
+import { isRetryableClose } from './retries.ts'
 import { MAX_TIMER_MS } from './unless-aborted.ts'
 
 /** A JSON object that the server sent. */

@@ -1,10 +1,10 @@
 import type { ByteReader, FetchResponse } from '../../types/client.ts'
 import { isObject, parseJson } from '../json.ts'
+import { isRetryableStatus } from '../retryable-status.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
 import { isTerminal } from './decode-events.ts'
 import { ChatError } from './errors.ts'
 import type { EventReader } from './event-reader.ts'
-import { isRetryableStatus } from './retries.ts'
 import { within } from './unless-aborted.ts'
 
 /** Codes of Node's `fetch` for a request that never left, or cannot. */

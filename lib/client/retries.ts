@@ -1,4 +1,5 @@
 import type { ReconnectOptions } from '../../types/client.ts'
+import { isRetryableStatus } from '../retryable-status.ts'
 import type { ChatError } from './errors.ts'
 import { MAX_TIMER_MS } from './unless-aborted.ts'
 
@@ -23,11 +24,6 @@ export function createRetries (options: ReconnectOptions | false = {}): Retries 
       return { attempt: ++tries, delayMs: Math.max(retryAfterMs, Math.random() * bound) }
     }
   }
-}
-
-/** Whether a refused request may succeed later: 408, 429 and what is the server's own failure. */
-export function isRetryableStatus (status: number): boolean {
-  return status === 408 || status === 429 || status >= 500
 }
 
 /**

@@ -1,11 +1,12 @@
 import type { ChatStream, ClientChatRequest, FetchLike, FetchResponse, StreamChatOptions } from '../../types/client.ts'
 import { isText } from '../json.ts'
+import { isRetryableStatus } from '../retryable-status.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
 import { createChat, STOP, type Scope } from './create-chat.ts'
 import { ChatError, toLost } from './errors.ts'
 import { createEventReader } from './event-reader.ts'
 import { readStream } from './read-stream.ts'
-import { createRetries, isRetryableStatus } from './retries.ts'
+import { createRetries } from './retries.ts'
 import { sleep } from './unless-aborted.ts'
 
 /** A `DELETE` is not waited for longer. */

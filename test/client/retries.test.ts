@@ -1,6 +1,6 @@
 import t from 'tap'
 import { ChatError } from '../../lib/client/errors.ts'
-import { createRetries, isRetryableClose, isRetryableStatus } from '../../lib/client/retries.ts'
+import { createRetries, isRetryableClose } from '../../lib/client/retries.ts'
 
 const failure = (details: ConstructorParameters<typeof ChatError>[2] = {}): ChatError => new ChatError('connection', 'No', { retryable: true, ...details })
 
@@ -67,11 +67,6 @@ t.test('Retry-After is the shortest wait, and one over maxDelayMs is not waited'
 
 t.test('close code 1013 asks for a longer wait', async (t) => {
   withChance(1, () => t.equal(createRetries().next(failure({ closeCode: 1013 }))?.delayMs, 4_000))
-})
-
-t.test('statuses that may pass are tried again', async (t) => {
-  for (const status of [408, 429, 500, 502, 503, 504]) t.ok(isRetryableStatus(status), `${status}`)
-  for (const status of [200, 204, 400, 401, 403, 404, 410, 422]) t.notOk(isRetryableStatus(status), `${status}`)
 })
 
 t.test('close codes that blame the client are final', async (t) => {

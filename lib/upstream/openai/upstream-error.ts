@@ -3,6 +3,7 @@ import {
   UpstreamStatusError, withDetails, type LlmError, type LlmErrorDetails
 } from '../../errors.ts'
 import { isObject, isText, parseJson, type JsonObject } from '../../json.ts'
+import { isRetryableStatus } from '../../retryable-status.ts'
 
 /** Takes our secrets out of a text. */
 export type Redact = (text: string) => string
@@ -107,7 +108,7 @@ function errorForStatus (status: number | undefined, details: LlmErrorDetails): 
 }
 
 function isRetryable (status: number | undefined): boolean {
-  return status === 408 || status === 429 || (status !== undefined && status >= 500)
+  return status !== undefined && isRetryableStatus(status)
 }
 
 /** The HTTP status that an error names or stands for. */
