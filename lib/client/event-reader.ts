@@ -9,16 +9,17 @@ import { errorEvent } from './errors.ts'
 export interface EventReader {
   /** Where to go on: the last event's `id`, else its number. `undefined` where events have neither. */
   readonly position: () => string | number | undefined
-  /** Begins with the bytes of another connection. */
-  readonly restart: () => void
-  /**
-   * Takes bytes, and gives the events that they complete: until `end` or `error`, which is the last.
-   * @param bytes `undefined` when there are no more.
-   * @param isLast Whether no other connection will bring the rest. Then the last event counts without its blank line when
-   * it is whole: some servers forget it. The same with an `openai` answer that has finished without `[DONE]`.
-   */
-  readonly read: (bytes: Uint8Array | undefined, isLast?: boolean) => StreamEvent[]
+  /** Begins with the bytes of a connection, which the returned function reads. */
+  readonly connect: () => ReadBytes
 }
+
+/**
+ * Takes bytes of a connection, and gives the events that they complete: until `end` or `error`, which is the last.
+ * @param bytes `undefined` when there are no more.
+ * @param isLast Whether no other connection will bring the rest. Then the last event counts without its blank line when
+ * it is whole: some servers forget it. The same with an `openai` answer that has finished without `[DONE]`.
+ */
+export type ReadBytes = (bytes: Uint8Array | undefined, isLast?: boolean) => StreamEvent[]
 
 /**
  * A reader of both formats: which one comes shows in its events. Lines and fields are those of the WHATWG
@@ -31,42 +32,37 @@ export function createEventReader (maxBufferSize: number, choices: number): Even
   const openai = createOpenAiDecoder(choices)
   let events: StreamEvent[] = []
   let lastId: string | undefined
-  let cut = false
-  let connection = connect()
+  let isCut = false
 
   function decode (data: string, name = 'message'): StreamEvent[] {
     const json = parseJson(data)
     if (data === '[DONE]') return openai.isStarted() ? openai.end() : []
     if (name === 'error') return [toErrorEvent(isObject(json) ? json.error ?? json : data)]
     if (name !== 'message') return []
-    if (!isObject(json)) return cut ? [] : [errorEvent('invalid-response', 'The server sent what is no JSON object')]
+    if (!isObject(json)) return isCut ? [] : [errorEvent('invalid-response', 'The server sent what is no JSON object')]
     return (json.type && !json.choices ? numbered : openai).decode(json)
   }
 
-  function connect (): { decoder: InstanceType<typeof TextDecoder>, feed: (text: string) => void } {
+  function connect (): ReadBytes {
+    const decoder = new TextDecoder()
     const { feed } = createParser({
       maxBufferSize,
       onEvent ({ data, event, id = lastId }) {
-        const read = decode(data, event)
-        events.push(...read)
+        events.push(...decode(data, event))
         lastId = id
       },
       onError ({ type }) {
         if (type === 'max-buffer-size-exceeded') events.push(errorEvent('event-too-large', `More than ${maxBufferSize} characters (maxEventChars)`))
       }
     })
-    return { decoder: new TextDecoder(), feed }
-  }
-
-  return {
-    position: () => openai.isStarted() ? lastId : lastId ?? numbered.seq(),
-    restart () { connection = connect() },
-    read (bytes, isLast = false) {
-      cut = isLast
-      connection.feed(bytes ? connection.decoder.decode(bytes, { stream: true }) : isLast ? '\n\n' : '')
+    return (bytes, isLast = false) => {
+      isCut = isLast
+      feed(bytes ? decoder.decode(bytes, { stream: true }) : isLast ? '\n\n' : '')
       const read = events
       events = []
       return isLast && openai.isFinished() && !read.some(isTerminal) ? [...read, ...openai.end()] : read
     }
   }
+
+  return { position: () => openai.isStarted() ? lastId : lastId ?? numbered.seq(), connect }
 }

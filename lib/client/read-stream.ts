@@ -47,12 +47,12 @@ export async function * readStream ({ prepare, signal, idleTimeoutMs, onOpen, is
     if (!response.ok) throw await refused(response, signal)
     const body = open(response)
     onOpen(response)
-    reader.restart()
+    const read = reader.connect()
     for (;;) {
       let failure = truncated()
       // A slow reader of ours is no silence: only waits are timed.
       const bytes = await inTime(body.read(), broken).then(({ value }) => value, (cause) => { failure = cause })
-      for (const event of reader.read(bytes || undefined, !bytes && !isResumable())) {
+      for (const event of read(bytes || undefined, !bytes && !isResumable())) {
         isEnded = isTerminal(event)
         yield event
         if (isEnded) return

@@ -10,14 +10,13 @@ const MAX = 8 * 1024 * 1024
 
 /** Reads bytes as a connection brings them, to their end. */
 function readPieces (pieces: Iterable<Uint8Array>, maxEventChars = MAX): StreamEvent[] {
-  const reader = createEventReader(maxEventChars, 1)
-  reader.restart()
+  const read = createEventReader(maxEventChars, 1).connect()
   const events: StreamEvent[] = []
   for (const piece of pieces) {
-    events.push(...reader.read(piece))
+    events.push(...read(piece))
     if (events.some(({ type }) => type === 'end' || type === 'error')) return events
   }
-  return [...events, ...reader.read(undefined, true)]
+  return [...events, ...read(undefined, true)]
 }
 
 const readText = (text: string): StreamEvent[] => readPieces([Buffer.from(text)])
@@ -121,10 +120,9 @@ t.test('[DONE] alone is no answer, and ends no stream of events', async (t) => {
 })
 
 t.test('an answer with fewer choices than were asked for is no whole one', async (t) => {
-  const reader = createEventReader(MAX, 2)
-  reader.restart()
-  reader.read(Buffer.from(chunk({ delta: { content: 'Hi' }, finish_reason: 'stop' })))
-  t.same(reader.read(undefined, true), [])
+  const read = createEventReader(MAX, 2).connect()
+  read(Buffer.from(chunk({ delta: { content: 'Hi' }, finish_reason: 'stop' })))
+  t.same(read(undefined, true), [])
 })
 
 t.test('a tool call without id and name begins all the same', async (t) => {
@@ -218,20 +216,18 @@ t.test('one line of 1 MiB in pieces of 64 bytes takes linear time', async (t) =>
 
 t.test('the position is the last id, else the number of events', async (t) => {
   const reader = createEventReader(MAX, 1)
-  reader.restart()
+  const read = reader.connect()
   t.equal(reader.position(), 0)
-  reader.read(Buffer.from(eventsText(hello.slice(0, 2))))
+  read(Buffer.from(eventsText(hello.slice(0, 2))))
   t.equal(reader.position(), 2)
-  reader.read(Buffer.from('id: a-7\ndata: {"type":"later"}\n\ndata: {"type":"later"}\n\n'))
+  read(Buffer.from('id: a-7\ndata: {"type":"later"}\n\ndata: {"type":"later"}\n\n'))
   t.equal(reader.position(), 'a-7')
 })
 
 t.test('the bytes of another connection begin anew', async (t) => {
   const reader = createEventReader(MAX, 1)
-  reader.restart()
-  const first = reader.read(Buffer.from(`${eventsText(hello.slice(0, 2))}data: {"type":"te`))
-  reader.restart()
-  const second = reader.read(Buffer.from(eventsText(hello.slice(2), 3)))
+  const first = reader.connect()(Buffer.from(`${eventsText(hello.slice(0, 2))}data: {"type":"te`))
+  const second = reader.connect()(Buffer.from(eventsText(hello.slice(2), 3)))
 
   t.same([...first, ...second], hello)
 })
