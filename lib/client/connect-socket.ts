@@ -5,7 +5,7 @@ import type { StreamEvent } from '../schemas/stream-event.ts'
 import { isTerminal } from './decode-events.ts'
 import { ChatError, copyOf, toLost } from './errors.ts'
 import { isRetryableClose } from './retries.ts'
-import { MAX_TIMER_MS } from './unless-aborted.ts'
+import { isBound } from './unless-aborted.ts'
 
 /** A JSON object that the server sent. */
 export type Frame = Record<string, any>
@@ -73,7 +73,7 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
 
   function watch (): void {
     clearTimeout(timer)
-    if (silenceMs > 0 && silenceMs <= MAX_TIMER_MS) timer = setTimeout(() => connection.close(new ChatError('timeout', `Nothing came for ${silenceMs} ms`, { retryable: true })), silenceMs)
+    if (isBound(silenceMs)) timer = setTimeout(() => connection.close(new ChatError('timeout', `Nothing came for ${silenceMs} ms`, { retryable: true })), silenceMs)
   }
 
   function end (failure: ChatError): void {

@@ -1,6 +1,11 @@
 /** Longest time that a timer takes. */
 export const MAX_TIMER_MS = 2 ** 31 - 1
 
+/** Whether a time is a bound: `0`, and more than a timer takes, is none. */
+export function isBound (ms: number): boolean {
+  return ms > 0 && ms <= MAX_TIMER_MS
+}
+
 /**
  * Waits for something, unless nobody wants it any more; keeps no listener.
  * @throws the reason of the signal, as soon as it is aborted.
@@ -19,11 +24,11 @@ export async function unlessAborted<Result> (waiting: Promise<Result>, signal: A
 
 /**
  * The same, but for no longer than some time.
- * @param ms Milliseconds; `0`, and more than a timer takes, is no bound.
+ * @param ms Milliseconds, where they are a bound ({@link isBound}).
  * @param onTimeout Makes what is thrown then.
  */
 export async function within<Result> (ms: number, waiting: Promise<Result>, signal: AbortSignal, onTimeout: () => unknown): Promise<Result> {
-  if (!(ms > 0 && ms <= MAX_TIMER_MS)) return await unlessAborted(waiting, signal)
+  if (!isBound(ms)) return await unlessAborted(waiting, signal)
   let timer: ReturnType<typeof setTimeout> | undefined
   const late = new Promise<never>((_resolve, reject) => { timer = setTimeout(() => reject(onTimeout()), ms) })
   try {
