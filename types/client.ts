@@ -212,7 +212,6 @@ export interface FetchResponse {
 /** Reader of a response's body. */
 export interface ByteReader {
   read (): Promise<{ done: boolean, value?: Uint8Array | undefined }>
-  cancel (): Promise<void>
 }
 
 /** A `WebSocket` class. */

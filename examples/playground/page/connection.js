@@ -1,4 +1,5 @@
 import { find, write } from './dom.js'
+import { reconnect } from './transports.js'
 
 /** @typedef {import('fastify-llm-stream/client').StateChange} StateChange */
 /** @typedef {import('./error-texts.js').Failure} Failure */
@@ -13,9 +14,6 @@ function isLoss ({ code = '', closeCode } = {}) {
   // 1000: the server closes what nobody has used for minutes; the next question opens it again.
   return lostCodes.has(code) && closeCode !== 1000
 }
-
-/** Tries in a row, as told to the client library. */
-const tries = 5
 
 /** Shows where a connection stands; counts down to the next try. */
 export class ConnectionState {
@@ -34,7 +32,7 @@ export class ConnectionState {
     clearInterval(this.#timer)
     const isLost = isLoss(/** @type {Failure | undefined} */ (error))
     this.#element.dataset.state = state === 'closed' && isLost ? 'lost' : state
-    if (state === 'waiting') this.#countDown(isLost ? 'Lost' : 'Refused', `${attempt} of ${tries}`, performance.now() + delayMs)
+    if (state === 'waiting') this.#countDown(isLost ? 'Lost' : 'Refused', `${attempt} of ${reconnect.maxTries}`, performance.now() + delayMs)
     else write(this.#words, state === 'closed' && isLost ? 'Lost' : words[state])
   }
 

@@ -51,7 +51,6 @@ function tappedReader (reader, signal, tap) {
     tap('note', how)
   }
   return {
-    cancel: () => reader.cancel(),
     async read () {
       try {
         const { done, value } = await reader.read()

@@ -18,7 +18,7 @@ import { tappedFetch, tappedWebSocket } from './taps.js'
 /** @typedef {(request: ClientChatRequest, options: ChatOptions) => ChatStream} Ask */
 
 /** Somebody looks on: the waits are short. */
-const reconnect = { maxTries: 5, initialDelayMs: 600, maxDelayMs: 4_000 }
+export const reconnect = { maxTries: 5, initialDelayMs: 600, maxDelayMs: 4_000 }
 
 /**
  * Names this page's connections for the server, which cuts them when the page asks for it. Nobody else can guess it.
