@@ -158,7 +158,10 @@ export class ChatSocket {
   }
 }
 
-/** As a subprotocol carries a key: "/", "+" and "=" are no token. @see https://www.rfc-editor.org/rfc/rfc4648#section-5 */
+/**
+ * As a subprotocol carries a key: of its UTF-8, and without "/", "+" and "=", which are no token.
+ * @see https://www.rfc-editor.org/rfc/rfc4648#section-5
+ */
 function toBase64Url (text: string): string {
-  return btoa(text).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
+  return btoa(String.fromCharCode(...new TextEncoder().encode(text))).replaceAll('+', '-').replaceAll('/', '_').replaceAll('=', '')
 }

@@ -97,14 +97,14 @@ t.test('a relative address is the page\'s', async (t) => {
 
 t.test('a key goes along as a subprotocol', async (t) => {
   const { url, peers } = await startSocketServer(t, answering)
-  for (const key of ['sk-a/b+c=', async () => 'sk-a/b+c=']) {
+  for (const key of ['sk-a/b+c=é€', async () => 'sk-a/b+c=é€']) {
     const socket = new ChatSocket(url, { WebSocket: NodeWebSocket, key })
     t.equal(await socket.chat(request).text(), 'Hello')
     socket.close()
   }
 
   const [, bearer] = String(peers[0]?.request.headers['sec-websocket-protocol']).split(',')
-  t.equal(Buffer.from(String(bearer).replace('bearer.', ''), 'base64url').toString(), 'sk-a/b+c=')
+  t.equal(Buffer.from(String(bearer).replace('bearer.', ''), 'base64url').toString(), 'sk-a/b+c=é€')
   t.equal(peers[1]?.request.headers['sec-websocket-protocol'], peers[0]?.request.headers['sec-websocket-protocol'])
 })
 
