@@ -1,11 +1,10 @@
-import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
-import { createServer as createTcpServer, type AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
 import t from 'tap'
-import { ChatError, streamChat, type ChatResult, type FetchLike } from '../../lib/client/index.ts'
+import { ChatError, streamChat, type ChatResult, type FetchLike, type StateChange } from '../../lib/client/index.ts'
 import { deferred, soon, until } from '../helper.ts'
 import { freePort } from '../interop/helper.ts'
+import { startTcp } from '../upstream/helper.ts'
 import { eventsText, failureOf, hello, listenersOf, openStream, readAll, refuse, sendStream, soonAgain, startServer, watchStates } from './helper.ts'
 
 const request = { prompt: 'Hi' }
@@ -317,19 +316,10 @@ t.test('a server that cannot be reached is an error', async (t) => {
 })
 
 t.test('a request that was cut before its answer is not sent again, for it may have run', async (t) => {
-  let requests = 0
-  const server = createTcpServer((socket) => {
-    socket.on('error', () => {})
-    socket.once('data', () => {
-      requests++
-      socket.destroy()
-    })
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => { server.close() })
+  const { baseUrl, count } = await startTcp(t, (socket) => socket.destroy())
 
-  t.match(await failureOf(streamChat(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, request, { reconnect: soonAgain })), { code: 'lost' })
-  t.equal(requests, 1)
+  t.match(await failureOf(streamChat(baseUrl, request, { reconnect: soonAgain })), { code: 'lost' })
+  t.equal(count(), 1)
 })
 
 t.test('a request that failed without a reason, as in browsers, is not sent again unless they are offline', async (t) => {
@@ -353,35 +343,26 @@ t.test('a request that failed without a reason, as in browsers, is not sent agai
 
 t.test('an answer that Node cannot read was sent once all the same', async (t) => {
   for (const answer of ['HTTP/1.1 200 OK\r\nbad header\x01\r\n\r\n', 'garbage\r\n\r\n', 'HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\n']) {
-    let requests = 0
-    const server = createTcpServer((socket) => {
-      socket.on('error', () => {})
-      socket.once('data', () => {
-        requests++
-        socket.end(answer)
-      })
-    }).listen(0, '127.0.0.1')
-    await once(server, 'listening')
-    t.teardown(() => { server.close() })
+    const { baseUrl, count } = await startTcp(t, (socket) => socket.end(answer))
 
-    t.match(await failureOf(streamChat(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, request, { reconnect: soonAgain })), { code: 'lost' })
-    t.equal(requests, 1)
+    t.match(await failureOf(streamChat(baseUrl, request, { reconnect: soonAgain })), { code: 'lost' })
+    t.equal(count(), 1)
   }
 })
 
 t.test('a read that never settles is left by silence, cancel() and signal', async (t) => {
-  const server = createTcpServer((socket) => {
-    socket.on('error', () => {})
-    // Node's own fetch never settles the read of this.
-    socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\nnotgzip'))
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => { server.close() })
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
-
-  t.match(await soon('silence', failureOf(streamChat(url, request, { idleTimeoutMs: 50 }))), { code: /timeout|lost/ })
+  // Node's own fetch never settles the read of this.
+  const { baseUrl } = await startTcp(t, (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\nnotgzip'))
   const reason = new Error('left')
-  t.equal((await soon('signal', readAll(streamChat(url, request, { signal: AbortSignal.abort(reason) })))).error, reason)
+  const controller = new AbortController()
+  /** Waits until the response is there, and the read of it is under way. */
+  const whenOpen = (act: () => void) => ({ state }: StateChange) => { if (state === 'open') setTimeout(act, 20) }
+  const cancelled = streamChat(baseUrl, request, { onStateChange: whenOpen(() => cancelled.cancel()) })
+
+  t.match(await soon('silence', failureOf(streamChat(baseUrl, request, { idleTimeoutMs: 50 }))), { code: /timeout|lost/ })
+  t.equal((await soon('signal', readAll(streamChat(baseUrl, request, { signal: AbortSignal.abort(reason) })))).error, reason)
+  t.same(await soon('cancel()', readAll(cancelled)), { events: [{ type: 'end', reason: 'stop' }], error: undefined })
+  t.equal((await soon('a later signal', readAll(streamChat(baseUrl, request, { signal: controller.signal, onStateChange: whenOpen(() => controller.abort(reason)) })))).error, reason)
 })
 
 t.test('headers that never come are left by silence and by the signal, and their failure is the caller\'s', async (t) => {
