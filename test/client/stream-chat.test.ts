@@ -351,18 +351,26 @@ t.test('an answer that Node cannot read was sent once all the same', async (t) =
 })
 
 t.test('a read that never settles is left by silence, cancel() and signal', async (t) => {
-  // Node's own fetch never settles the read of this.
-  const { baseUrl } = await startTcp(t, (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\nnotgzip'))
+  // As that of a gzip body that is none, in the fetch of Node 20 and 22.
+  const headers = { get: (name: string) => name === 'content-type' ? 'text/event-stream' : null }
+  const fetch: FetchLike = async () => ({ ok: true, status: 200, headers, body: { getReader: () => ({ read: async () => await new Promise(() => {}) }) }, text: async () => '' })
   const reason = new Error('left')
   const controller = new AbortController()
   /** Waits until the response is there, and the read of it is under way. */
   const whenOpen = (act: () => void) => ({ state }: StateChange) => { if (state === 'open') setTimeout(act, 20) }
-  const cancelled = streamChat(baseUrl, request, { onStateChange: whenOpen(() => cancelled.cancel()) })
+  const cancelled = streamChat('/chat', request, { fetch, onStateChange: whenOpen(() => cancelled.cancel()) })
 
-  t.match(await soon('silence', failureOf(streamChat(baseUrl, request, { idleTimeoutMs: 50 }))), { code: /timeout|lost/ })
-  t.equal((await soon('signal', readAll(streamChat(baseUrl, request, { signal: AbortSignal.abort(reason) })))).error, reason)
+  t.match(await soon('silence', failureOf(streamChat('/chat', request, { fetch, idleTimeoutMs: 50 }))), { code: 'timeout' })
+  t.equal((await soon('signal', readAll(streamChat('/chat', request, { fetch, signal: AbortSignal.abort(reason) })))).error, reason)
   t.same(await soon('cancel()', readAll(cancelled)), { events: [{ type: 'end', reason: 'stop' }], error: undefined })
-  t.equal((await soon('a later signal', readAll(streamChat(baseUrl, request, { signal: controller.signal, onStateChange: whenOpen(() => controller.abort(reason)) })))).error, reason)
+  t.equal((await soon('a later signal', readAll(streamChat('/chat', request, { fetch, signal: controller.signal, onStateChange: whenOpen(() => controller.abort(reason)) })))).error, reason)
+})
+
+t.test('a body that is not as its content-encoding says fails, and is no answer', async (t) => {
+  const { baseUrl } = await startTcp(t, (socket) => socket.end('HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ncontent-encoding: gzip\r\nconnection: close\r\n\r\nnotgzip'))
+
+  // Node 24 tells; in 20 and 22 the read of it may never settle.
+  t.match(await soon('the end', failureOf(streamChat(baseUrl, request, { idleTimeoutMs: 50, reconnect: false }))), { code: /timeout|lost/, text: '' })
 })
 
 t.test('headers that never come are left by silence and by the signal, and their failure is the caller\'s', async (t) => {
