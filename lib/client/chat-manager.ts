@@ -1,10 +1,10 @@
 import type { ChatManager, ChatManagerOptions, ChatStream, OpenChat } from '../../types/client.ts'
-import type { StreamEvent } from '../schemas/stream-event.ts'
 import { createChat, type Scope } from './create-chat.ts'
-import { unlessAborted } from './unless-aborted.ts'
+import type { SourceEvent } from './decode-events.ts'
+import { wait } from './wait.ts'
 
 /** A browser's window, of which Node has none. */
-const page = globalThis as Partial<Pick<EventTarget, 'addEventListener' | 'removeEventListener'>>
+const page = globalThis as Partial<Pick<EventTarget, 'addEventListener'>>
 
 /**
  * Runs one answer a session: a new question stops the answer that runs. Not more than `maxConcurrentStreams` run at
@@ -19,63 +19,46 @@ export function createChatManager ({ maxConcurrentStreams = 5 }: ChatManagerOpti
 
   const isFull = (): boolean => maxConcurrentStreams > 0 && size >= maxConcurrentStreams
 
-  function stop (name: string): void {
-    const chat = sessions.get(name)
-    if (chat === undefined) return
-    chat.cancel()
-    forget(name, chat)
+  function stop (session?: string): void {
+    for (const [name, { cancel }] of sessions) {
+      if (session !== undefined && name !== session) continue
+      sessions.delete(name)
+      cancel()
+    }
   }
 
-  function stopAll (): void {
-    for (const session of [...sessions.keys()]) stop(session)
-  }
-
-  function forget (session: string, chat: ChatStream): void {
-    if (sessions.get(session) === chat) sessions.delete(session)
-    if (sessions.size === 0) page.removeEventListener?.('pagehide', stopAll)
-  }
-
-  /** Waits for a turn, and gives what frees it: once, at the end, or when nobody wants the answer any more. */
-  async function takeTurn (signal: AbortSignal): Promise<() => void> {
+  /** Waits for a turn, which is over as soon as nobody wants the answer any more, read or not. */
+  async function takeTurn (signal: AbortSignal): Promise<void> {
     while (isFull()) {
-      let wake!: () => void
-      const turn = new Promise<void>((resolve) => { wake = resolve })
-      waiting.add(wake)
-      await unlessAborted(turn, signal).finally(() => waiting.delete(wake))
+      await wait(signal, 0, new Promise<void>((resolve) => { waiting.add(resolve) }))
+      signal.throwIfAborted()
     }
     size++
-    let isTaken = true
-    const free = (): void => {
-      if (isTaken) size--
-      isTaken = false
+    signal.addEventListener('abort', () => {
+      size--
       for (const wake of waiting) wake()
-    }
-    signal.addEventListener('abort', free)
-    return free
+      waiting.clear()
+    })
   }
 
-  async function * run (session: string, open: OpenChat, { chat, signal, setState }: Scope): AsyncGenerator<StreamEvent, void, undefined> {
-    let free: (() => void) | undefined
-    try {
-      free = await takeTurn(signal)
-      const answer = open({ signal, onStateChange: setState })
-      for await (const event of answer) {
-        chat.streamId = answer.streamId
-        yield event
-      }
-    } finally {
-      free?.()
-      forget(session, chat)
+  async function * run (session: string, open: OpenChat, { chat, signal, setState }: Scope): AsyncGenerator<SourceEvent, void, undefined> {
+    // Before the next one of the session takes its place: that one stops this first.
+    signal.addEventListener('abort', () => sessions.delete(session))
+    page.addEventListener?.('pagehide', chat.cancel, { signal })
+    await takeTurn(signal)
+    const answer = open({ signal, onStateChange: setState })
+    for await (const event of answer) {
+      chat.streamId = answer.streamId
+      yield event
     }
   }
 
   return {
     get size () { return size },
-    stop: (session) => session === undefined ? stopAll() : stop(session),
+    stop,
     ask (session, open, options = {}) {
       stop(session)
       const chat = createChat((scope) => run(session, open, scope), options)
-      page.addEventListener?.('pagehide', stopAll)
       sessions.set(session, chat)
       return chat
     }

@@ -1,10 +1,10 @@
 import type { ChatOptions, ChatSocketOptions, ChatStream, ClientChatRequest, ConnectionState, StateChange, WebSocketLike } from '../../types/client.ts'
-import { connectSocket, type SocketConnection } from './connect-socket.ts'
+import { connectSocket, type Connection, type Frame } from './connect-socket.ts'
 import { createChat } from './create-chat.ts'
-import { ChatError, copyOf, toLost } from './errors.ts'
-import { createRetries, type Retries } from './retries.ts'
-import { runChat } from './run-chat.ts'
-import { sleep, unlessAborted, within } from './unless-aborted.ts'
+import { ChatError } from './errors.ts'
+import { createRetries } from './retries.ts'
+import { runChat, type SocketChat } from './run-chat.ts'
+import { wait } from './wait.ts'
 
 /** A connection that was open for so long is a success, even where no chat was answered. */
 const STABLE_MS = 5_000
@@ -17,143 +17,154 @@ const STABLE_MS = 5_000
  *     for await (const event of socket.chat({ prompt: 'Hello' })) …
  */
 export class ChatSocket {
-  #state: ConnectionState = 'idle'
-  readonly #url: string
-  readonly #options: ChatSocketOptions
-  readonly #retries: Retries
-  /** Connections that are open. */
-  readonly #connections = new Set<SocketConnection>()
-  /** The one that takes chats, or will. */
-  #ready: Promise<SocketConnection> | undefined
-  #current: SocketConnection | undefined
-  #closing = new AbortController()
-  #openedAt = 0
-  #queued = 0
-  #count = 0
+  readonly #pool: Pool
 
   /**
    * @param url Address of the route; `http` becomes `ws`, relative ones are the page's.
    * @throws TypeError for an address that is none.
    */
   constructor (url: string | URL, options: ChatSocketOptions = {}) {
-    this.#url = new URL(url, (globalThis as { location?: { href: string } }).location?.href).href.replace(/^http/, 'ws')
-    this.#options = options
-    this.#retries = createRetries(options.reconnect)
+    const { href } = new URL(url, (globalThis as { location?: { href: string } }).location?.href)
+    this.#pool = createPool(href.replace(/^http/, 'ws'), options)
   }
 
   /** Where the connection stands. */
   get state (): ConnectionState {
-    return this.#state
+    return this.#pool.state()
   }
 
   /** Connects now; else the first chat does. Failures are told by `onStateChange`. */
   connect (): void {
-    this.#connection().catch(() => {})
+    this.#pool.connect()
   }
 
   /** Asks one thing; any number of chats can run at once. */
   chat (request: ClientChatRequest, options: ChatOptions = {}): ChatStream {
-    const id = `c${++this.#count}`
-    const { maxUnreadEvents = 65_536 } = this.#options
-    const connect = async (signal: AbortSignal, isRunning: boolean): Promise<SocketConnection> => await this.#queue(signal, isRunning)
-    return createChat((scope) => runChat({ id, request, maxUnreadEvents, connect, onFrame: () => this.#retries.reset() }, scope), options)
+    return this.#pool.chat(request, options)
   }
 
   /** Closes the connection: chats that run fail with `closed`. Another chat connects again. */
   close (): void {
-    const failure = new ChatError('closed', 'The ChatSocket was closed')
-    this.#current = this.#ready = undefined
-    this.#closing.abort(failure)
-    this.#closing = new AbortController()
-    for (const connection of this.#connections) connection.close(failure)
-    this.#setState({ state: 'closed' })
+    this.#pool.close()
+  }
+}
+
+/** The chats of a socket and its connections: one that takes chats, and those that took chats before. */
+interface Pool {
+  readonly state: () => ConnectionState
+  readonly connect: () => void
+  readonly chat: (request: ClientChatRequest, options: ChatOptions) => ChatStream
+  readonly close: () => void
+}
+
+function createPool (url: string, options: ChatSocketOptions): Pool {
+  const { connectTimeoutMs = 10_000, idleTimeoutMs, key, maxQueuedChats = 32, maxUnreadEvents = 65_536, onStateChange, WebSocket = (globalThis as { WebSocket?: WebSocketLike }).WebSocket } = options
+  const retries = createRetries(options.reconnect, setState)
+  /** Those that run, and those that wait for a connection. */
+  const chats = new Map<string, SocketChat>()
+  const connections = new Set<Connection>()
+  let state: ConnectionState = 'idle'
+  /** Aborted by `close()`; there is one while somebody wants a connection. */
+  let wanted: AbortController | undefined
+  /** Takes chats. */
+  let current: Connection | undefined
+  let count = 0
+
+  function setState (change: StateChange): void {
+    state = change.state
+    // In a turn of its own: it may call back, and what it throws is the caller's own.
+    queueMicrotask(() => onStateChange?.(change))
   }
 
-  /** The connection to send on, for as long as somebody wants to. */
-  async #queue (signal: AbortSignal, isRunning: boolean): Promise<SocketConnection> {
-    const { maxQueuedChats = 32 } = this.#options
-    if (!isRunning && this.#state !== 'open' && this.#queued >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait (maxQueuedChats)`, { retryable: true })
-    this.#queued++
-    return await unlessAborted(this.#connection(), signal)
-      .catch((error: ChatError) => {
-        signal.throwIfAborted()
-        throw isRunning && error.code !== 'closed' ? toLost(error) : copyOf(error)
-      })
-      .finally(() => this.#queued--)
-  }
-
-  /** @param failure Of a connection that ended: the next one waits its time. */
-  #connection (failure?: ChatError): Promise<SocketConnection> {
-    if (this.#ready) return this.#ready
-    const { signal } = this.#closing
-    // Begins in a turn of its own: whoever is told of a state may call back.
-    const ready = unlessAborted(Promise.resolve().then(async () => await this.#connect(signal, failure)), signal)
-    ready.catch((error: ChatError) => {
-      if (this.#ready !== ready) return
-      this.#ready = undefined
-      this.#setState({ state: 'closed', error })
+  function connect (): void {
+    if (wanted) return
+    const controller = wanted = new AbortController()
+    keepConnected(controller.signal).catch((failure) => {
+      if (wanted === controller) giveUp(failure, failure)
     })
-    this.#ready = ready
-    return ready
   }
 
-  async #connect (signal: AbortSignal, failure: ChatError | undefined): Promise<SocketConnection> {
-    if (!failure) this.#retries.reset()
+  async function keepConnected (signal: AbortSignal): Promise<void> {
+    retries.reset()
     for (;;) {
-      if (failure) {
-        const wait = this.#retries.next(failure)
-        if (!wait) throw failure
-        this.#setState({ state: 'waiting', ...wait, error: failure })
-        await sleep(wait.delayMs, signal)
-      }
-      this.#setState({ state: 'connecting' })
-      try {
-        return await this.#open(signal)
-      } catch (cause) {
-        signal.throwIfAborted()
-        failure = cause instanceof ChatError ? cause : new ChatError('connection', 'The connection cannot be opened', { cause })
-      }
+      signal.throwIfAborted()
+      setState({ state: 'connecting' })
+      await retries.wait(await open(signal), signal)
     }
   }
 
-  async #open (signal: AbortSignal): Promise<SocketConnection> {
-    const { key, connectTimeoutMs = 10_000, idleTimeoutMs, WebSocket = (globalThis as { WebSocket?: WebSocketLike }).WebSocket } = this.#options
-    if (!WebSocket) throw new ChatError('no-websocket', 'There is no global WebSocket: give the option "WebSocket", from the package "ws" say')
-    const secret = typeof key === 'function' ? await within(connectTimeoutMs, Promise.resolve().then(key), signal, () => new ChatError('timeout', `There was no key for ${connectTimeoutMs} ms`, { retryable: true })) : key
-    return await new Promise((resolve, reject) => {
-      const socket = new WebSocket(this.#url, ['llm-chat.v1', ...secret ? [`bearer.${toBase64Url(secret)}`] : []])
-      this.#connections.add(connectSocket(socket, connectTimeoutMs, idleTimeoutMs, {
-        onReady: (connection) => {
-          this.#current = connection
-          this.#openedAt = Date.now()
-          resolve(connection)
-          this.#setState({ state: 'open' })
+  /** Opens a connection. Resolves once it takes no more chats, with the reason. */
+  async function open (signal: AbortSignal): Promise<ChatError> {
+    if (!WebSocket) return new ChatError('no-websocket', 'There is no global WebSocket: give the option "WebSocket", of the package "ws" say')
+    try {
+      const secret = typeof key === 'function' ? await wait(signal, connectTimeoutMs, Promise.resolve(key())) : key
+      signal.throwIfAborted()
+      return await follow(new WebSocket(url, ['llm-chat.v1', ...secret ? [`bearer.${toBase64Url(secret)}`] : []]))
+    } catch (cause) {
+      return cause instanceof ChatError ? cause : new ChatError('connection', 'The connection cannot be opened', { cause })
+    }
+  }
+
+  async function follow (socket: InstanceType<WebSocketLike>): Promise<ChatError> {
+    let openedAt = 0
+    return await new Promise((resolve) => {
+      const replace = (failure: ChatError, connection: Connection): void => {
+        resolve(failure)
+        if (current !== connection) return
+        current = undefined
+        if (Date.now() - openedAt >= STABLE_MS) retries.reset()
+      }
+      connections.add(connectSocket(socket, connectTimeoutMs, idleTimeoutMs, {
+        onFrame (frame, connection) {
+          if (frame.type === 'goaway') return replace(new ChatError('lost', 'The server closed', { retryable: true }), connection)
+          if (frame.type !== 'ready') return receive(frame)
+          openedAt = Date.now()
+          current = connection
+          setState({ state: 'open' })
+          for (const chat of chats.values()) if (!chat.connection) chat.begin(connection)
         },
-        onGoaway: (connection) => this.#replace(connection, new ChatError('lost', 'The server closed', { retryable: true })),
-        onEnd: (connection, failure) => {
-          this.#connections.delete(connection)
-          reject(failure)
-          this.#replace(connection, failure)
+        onEnd (failure, connection) {
+          connections.delete(connection)
+          replace(failure, connection)
+          for (const chat of chats.values()) if (chat.connection === connection) chat.lose(failure)
         }
       }))
     })
   }
 
-  /** Connects anew in place of a connection that takes no more chats. */
-  #replace (connection: SocketConnection, failure: ChatError): void {
-    if (this.#current !== connection) return
-    if (Date.now() - this.#openedAt >= STABLE_MS) this.#retries.reset()
-    this.#current = this.#ready = undefined
-    this.#connection(failure).catch(() => {})
+  function receive (frame: Frame): void {
+    const chat = chats.get(frame.ref ?? frame.id)
+    if (chat) retries.reset()
+    chat?.receive(frame)
   }
 
-  #setState (change: StateChange): void {
-    this.#state = change.state
-    try {
-      this.#options.onStateChange?.(change)
-    } catch (mistake) {
-      // The caller's own, and no reason to read no more frames.
-      queueMicrotask(() => { throw mistake })
+  function join (id: string, chat: SocketChat): void {
+    const waiting = [...chats.values()].filter(({ connection }) => !connection)
+    if (!current && !chats.has(id) && waiting.length >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait (maxQueuedChats)`, { retryable: true })
+    chats.set(id, chat)
+    if (current) chat.begin(current)
+    else connect()
+  }
+
+  /** @param error Tells of an end that was not wanted. */
+  function giveUp (failure: ChatError, error?: ChatError): void {
+    wanted = current = undefined
+    for (const chat of chats.values()) if (!chat.connection) chat.lose(failure)
+    setState({ state: 'closed', error })
+  }
+
+  return {
+    state: () => state,
+    connect,
+    chat (request, options) {
+      const id = `c${++count}`
+      return createChat((scope) => runChat({ id, request, maxUnreadEvents, join: (chat) => join(id, chat), leave: () => chats.delete(id) }, scope), options)
+    },
+    close () {
+      const failure = new ChatError('closed', 'The ChatSocket was closed')
+      wanted?.abort(failure)
+      for (const connection of connections) connection.end(failure)
+      giveUp(failure)
     }
   }
 }

@@ -1,13 +1,13 @@
 import type { ChatOptions, ChatResult, ChatStream, ClientEvent, ConnectionOptions, StateChange } from '../../types/client.ts'
-import type { StreamEvent } from '../schemas/stream-event.ts'
 import { isText } from '../json.ts'
+import type { SourceEvent } from './decode-events.ts'
 import { ChatError, toChatError } from './errors.ts'
 
 /** Reason of a signal that asks for an orderly end: the answer is not wanted any more, the upstream neither. */
 export const STOP = new ChatError('stopped', 'The answer is not whole: it was stopped')
 
 /** Reason of a signal once nobody reads any more. */
-const LEFT = new ChatError('closed', 'Nobody reads the answer any more')
+const LEFT = Symbol('left')
 
 /** What a source of events is given. */
 export interface Scope {
@@ -21,14 +21,15 @@ export interface Scope {
 type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] }
 
 /** Asks, and reads the answer to its last event, `end` or `error`. It throws what ends it without one. */
-export type Source = (scope: Scope) => AsyncIterable<StreamEvent>
+export type Source = (scope: Scope) => AsyncIterable<SourceEvent>
 
 /** The answer of any source: reads it once, keeps how it ended, tells the callbacks. */
 export function createChat (source: Source, options: ChatOptions & ConnectionOptions): ChatStream {
-  const { onText, onEvent, onEnd, onStateChange } = options
+  const { onText, onEvent, onEnd, onStateChange, signal: outer } = options
   const controller = new AbortController()
   const { signal } = controller
-  const result: Mutable<ChatResult> = { text: '', finishReason: undefined, usage: undefined, reason: undefined, error: undefined }
+  // Who leaves without an end is the client.
+  const result: Mutable<ChatResult> = { text: '', finishReason: undefined, usage: undefined, reason: 'client', error: undefined }
   let isConsumed = false
 
   const chat: Mutable<ChatStream> = {
@@ -39,7 +40,7 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
     async text () {
       for await (const event of chat) void event
       if (result.reason === 'complete') return result.text
-      throw withText(new ChatError(STOP.code, STOP.message))
+      throw withText(toChatError(STOP))
     },
     [Symbol.asyncIterator]: iterate
   }
@@ -47,27 +48,23 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
   async function * read (): AsyncGenerator<ClientEvent, void, undefined> {
     if (isConsumed) throw new ChatError('consumed', 'This answer was read already')
     isConsumed = true
-    const leave = (): void => controller.abort(options.signal?.reason)
-    options.signal?.addEventListener('abort', leave)
-    let isOver = false
+    const leave = (): void => controller.abort(outer?.reason)
+    outer?.addEventListener('abort', leave, { signal })
     try {
-      if (options.signal?.aborted) leave()
+      if (outer?.aborted) leave()
       signal.throwIfAborted()
       for await (const event of source({ chat, signal, setState })) {
         if (signal.reason !== STOP) signal.throwIfAborted()
         yield note(event)
       }
-      isOver = true
     } catch (error) {
-      isOver = signal.reason !== LEFT
-      if (!isOver) return
-      if (signal.reason !== STOP || result.reason) throw result.error = withText(error)
+      if (signal.reason === LEFT) return
       // A stop has its end, even where no server is left to send it.
-      yield note({ type: 'end', reason: 'stop' })
+      if (signal.reason === STOP) return yield note({ type: 'end', reason: 'stop' })
+      result.reason = undefined
+      throw result.error = withText(error)
     } finally {
-      options.signal?.removeEventListener('abort', leave)
       controller.abort(LEFT)
-      if (!isOver) result.reason ??= 'client'
       end()
     }
   }
@@ -93,8 +90,8 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
     }
   }
 
-  function note (event: StreamEvent): ClientEvent {
-    if (event.type === 'error') throw toChatError(event.error)
+  function note (event: SourceEvent): ClientEvent {
+    if (event.type === 'error') throw toChatError(event.error ?? { code: 'invalid-response' })
     if (event.type === 'end') result.reason = event.reason
     if (event.type === 'usage') chat.usage = result.usage = event
     if (event.type === 'finish' && !event.choice) result.finishReason = event.reason

@@ -1,6 +1,6 @@
-import { isObject, isText, parseJson } from '../json.ts'
-import { errorEvent } from './errors.ts'
-import type { FinishReason, StreamEvent, ToolCallEndEvent, UsageEvent } from '../schemas/stream-event.ts'
+import { isText, parseJson } from '../json.ts'
+import type { FinishReason, ToolCallEndEvent, UsageEvent } from '../schemas/stream-event.ts'
+import { invalid, type Emit } from './decode-events.ts'
 
 type Json = Record<string, any>
 
@@ -10,9 +10,9 @@ export interface OpenAiDecoder {
   readonly isStarted: () => boolean
   /** Whether every choice has finished: then the answer is whole, `[DONE]` or not. */
   readonly isFinished: () => boolean
-  readonly decode: (chunk: Json) => StreamEvent[]
-  /** The events that end a whole answer: what is open finishes, and usage comes once. */
-  readonly end: () => StreamEvent[]
+  readonly decode: (chunk: Json) => void
+  /** Ends a whole answer: what is open finishes, and usage comes once. */
+  readonly end: () => void
 }
 
 /** A call as far as it came: its upstream's index and id, and the event that ends it. */
@@ -31,80 +31,72 @@ const finishReasons: readonly string[] = ['stop', 'length', 'tool-calls', 'conte
  * @param expected Choices that were asked for: fewer that have finished are no whole answer.
  * @see https://platform.openai.com/docs/api-reference/chat-streaming
  */
-export function createOpenAiDecoder (expected: number): OpenAiDecoder {
-  /** Whether a choice has finished, by its index. */
-  const choices = new Map<number, boolean>()
+export function createOpenAiDecoder (expected: number, emit: Emit): OpenAiDecoder {
+  /** Choices that began, and those of them that have finished. */
+  const begun = new Set<number>()
+  const finished = new Set<number>()
   const calls: ToolCall[] = []
-  let events: StreamEvent[] = []
   let isStarted = false
   let usage: UsageEvent | undefined
 
   function addChoice ({ index: choice = 0, delta, finish_reason: reason }: Json): void {
-    if (!choices.has(choice)) choices.set(choice, false)
-    const { content, refusal, reasoning_content: thought, reasoning = thought, reasoning_details: details = thoughtsIn(content), function_call: only }: Json = delta ?? {}
+    begun.add(choice)
+    const { content, refusal, reasoning_content: thought, reasoning = thought, reasoning_details: details = thoughtsIn(content), function_call: only, tool_calls: several = only ? [{ function: only }] : [] }: Json = delta ?? {}
     addText('reasoning-delta', choice, join(reasoning || details))
     addText('text-delta', choice, join(content))
     addText('refusal-delta', choice, refusal)
-    for (const call of delta?.tool_calls ?? (only ? [{ function: only }] : [])) addToolCall(choice, call)
+    for (const call of several ?? []) addToolCall(choice, call)
     if (isText(reason)) finish(choice, reason)
   }
 
   function addText (type: 'reasoning-delta' | 'text-delta' | 'refusal-delta', choice: number, text: unknown): void {
-    if (isText(text)) events.push({ type, choice, text })
+    if (isText(text)) emit({ type, choice, text })
   }
 
   /** Calls are told apart by their index. Where all are 0 or missing, a new id behind whole arguments begins a call. */
   function addToolCall (choice: number, { index: key, id, custom, function: called }: Json): void {
     const { name, arguments: text = custom?.input }: Json = called ?? custom ?? {}
-    const known = calls.filter((one) => one.event.choice === choice)
+    const known = calls.filter(({ event }) => event.choice === choice)
     let call = known.findLast((one) => key === undefined || one.key === key)
     if (!call || (id && id !== call.id && parseJson(call.event.arguments))) {
       const index = known.length
       calls.push(call = { key, id, event: { type: 'tool-call-end', choice, index, arguments: '' } })
-      events.push({ type: 'tool-call-start', choice, index, id: id ?? '', name: name ?? '' })
+      emit({ type: 'tool-call-start', choice, index, id: id ?? '', name: name ?? '' })
     }
     if (!text) return
     const piece = isText(text) ? text : JSON.stringify(text)
     call.event.arguments += piece
-    events.push({ type: 'tool-call-delta', choice, index: call.event.index, arguments: piece })
+    emit({ type: 'tool-call-delta', choice, index: call.event.index, arguments: piece })
   }
 
   /** Once. Of a choice that was cut, the last call may be cut too. */
   function finish (choice: number, rawReason: string | null): void {
-    if (choices.get(choice)) return
-    choices.set(choice, true)
-    if (rawReason === 'error') events.push(toErrorEvent('The upstream failed'))
+    if (finished.has(choice)) return
+    finished.add(choice)
+    if (rawReason === 'error') emit({ type: 'error', error: 'The upstream failed' })
     const reason = rawReason?.replace('_', '-') ?? 'stop'
-    if (reason !== 'length') events.push(...calls.map(({ event }) => event).filter((call) => call.choice === choice))
-    events.push({ type: 'finish', choice, reason: (finishReasons.includes(reason) ? reason : 'other') as FinishReason, rawReason })
-  }
-
-  function take (): StreamEvent[] {
-    const taken = events
-    events = []
-    return taken
+    for (const { event } of calls) if (event.choice === choice && reason !== 'length') emit(event)
+    emit({ type: 'finish', choice, reason: (finishReasons.includes(reason) ? reason : 'other') as FinishReason, rawReason })
   }
 
   return {
     isStarted: () => isStarted,
-    isFinished: () => choices.size >= expected && [...choices.values()].every(Boolean),
-    decode ({ id = '', model = '', created = 0, error, usage: counted, choices: items }) {
-      if (error) return [toErrorEvent(error)]
-      if (!isStarted) events.push({ type: 'start', id, model, created })
+    isFinished: () => finished.size >= expected && finished.size === begun.size,
+    decode ({ id = '', model = '', created = 0, error, usage: counted, choices }) {
+      if (error) return emit({ type: 'error', error })
+      if (!isStarted) emit({ type: 'start', id, model, created })
       isStarted = true
-      usage = counted ? toUsage(counted) : usage
+      if (counted) usage = toUsage(counted)
       try {
-        for (const item of items ?? []) addChoice(item)
+        for (const choice of choices ?? []) addChoice(choice)
       } catch {
-        events.push(errorEvent('invalid-response', 'The server sent a broken chunk'))
+        emit(invalid('The server sent a broken chunk'))
       }
-      return take()
     },
     end () {
-      for (const choice of choices.keys()) finish(choice, null)
-      if (usage) events.push(usage)
-      events.push({ type: 'end', reason: 'complete' })
-      return take()
+      for (const choice of begun) finish(choice, null)
+      if (usage) emit(usage)
+      emit({ type: 'end', reason: 'complete' })
     }
   }
 }
@@ -132,10 +124,4 @@ function toUsage ({ prompt_tokens: prompt, completion_tokens: completion, total_
     ...cost >= 0 && { cost },
     estimated
   }
-}
-
-/** `{"message":"…","type":"rate_limit_error","code":"upstream-rate-limit"}`, or a text. */
-export function toErrorEvent (error: unknown): StreamEvent {
-  const { message, type, code }: Json = isObject(error) ? error : { message: error }
-  return { type: 'error', error: { code: `${code ?? type ?? 'upstream-failed'}`, message: `${message}`, retryable: type !== 'invalid_request_error' } }
 }

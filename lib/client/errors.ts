@@ -1,5 +1,4 @@
-import { isObject, isText } from '../json.ts'
-import type { ErrorEvent } from '../schemas/stream-event.ts'
+import { isObject } from '../json.ts'
 
 /** What may be known of a failure beside its code and message. */
 export interface ChatErrorDetails {
@@ -47,35 +46,27 @@ export class ChatError extends Error implements ChatErrorDetails {
 
   constructor (code: string, message: string, details?: ChatErrorDetails) {
     super(message)
-    this.code = code
     Object.assign(this, details)
+    this.code = code
   }
 }
 
-/** The error of an `error` event or frame: `{"code":"upstream-truncated","message":"…","retryable":true}`. */
+/**
+ * The failure that an `error` event tells: `{"code":"upstream-truncated","message":"…","retryable":true}`, the same of
+ * the OpenAI API, `{"message":"…","type":"rate_limit_error"}`, or a text. A `ChatError` is copied, for each chat has a
+ * text of its own.
+ */
 export function toChatError (error: unknown): ChatError {
-  const { code, message = error, retryable, status, retryAfterMs }: Record<string, unknown> = isObject(error) ? error : {}
-  return new ChatError(isText(code) ? code : 'invalid-response', isText(message) ? message : '', {
-    retryable: retryable === true, status: toNumber(status), retryAfterMs: toNumber(retryAfterMs)
-  })
-}
-
-/** The same failure for another chat: each has its own text. */
-export function copyOf ({ code, message, retryable, status, retryAfterMs, closeCode, cause }: ChatError): ChatError {
-  return new ChatError(code, message, { retryable, status, retryAfterMs, closeCode, cause })
-}
-
-function toNumber (value: unknown): number | undefined {
-  return typeof value === 'number' ? value : undefined
-}
-
-/** A failure that this side found in an answer, as the event that ends it. */
-export function errorEvent (code: string, message: string): ErrorEvent {
-  return { type: 'error', error: { code, message, retryable: true } }
+  const { code, type, message = '', retryable = type !== 'invalid_request_error', status, retryAfterMs, closeCode, cause }: Record<string, any> = isObject(error) ? error : { message: error }
+  return new ChatError(`${code ?? type ?? 'upstream-failed'}`, `${message}`, { retryable, status, retryAfterMs, closeCode, cause })
 }
 
 /** What a chat that ran learns of the end of its connection. */
 export function toLost (cause: ChatError): ChatError {
-  const { message, retryable, status, closeCode, retryAfterMs } = cause
-  return new ChatError('lost', `The answer is not whole: ${message}`, { retryable, status, closeCode, retryAfterMs, cause })
+  return new ChatError('lost', `The answer is not whole: ${cause.message}`, { ...cause, cause })
+}
+
+/** Nothing came in time. */
+export function timeout (ms: number): ChatError {
+  return new ChatError('timeout', `Nothing came for ${ms} ms`, { retryable: true })
 }

@@ -1,9 +1,7 @@
 import { createParser } from 'eventsource-parser'
 import { isObject, parseJson } from '../json.ts'
-import type { StreamEvent } from '../schemas/stream-event.ts'
-import { createEventsDecoder, isTerminal } from './decode-events.ts'
-import { createOpenAiDecoder, toErrorEvent } from './decode-openai.ts'
-import { errorEvent } from './errors.ts'
+import { createEventsDecoder, invalid, isTerminal, type Emit, type SourceEvent } from './decode-events.ts'
+import { createOpenAiDecoder } from './decode-openai.ts'
 
 /** Reads the bytes of one answer, over all its connections. */
 export interface EventReader {
@@ -19,7 +17,7 @@ export interface EventReader {
  * @param isLast Whether no other connection will bring the rest. Then the last event counts without its blank line when
  * it is whole: some servers forget it. The same with an `openai` answer that has finished without `[DONE]`.
  */
-export type ReadBytes = (bytes: Uint8Array | undefined, isLast?: boolean) => StreamEvent[]
+export type ReadBytes = (bytes: Uint8Array | undefined, isLast?: boolean) => SourceEvent[]
 
 /**
  * A reader of both formats: which one comes shows in its events. Lines and fields are those of the WHATWG
@@ -28,19 +26,20 @@ export type ReadBytes = (bytes: Uint8Array | undefined, isLast?: boolean) => Str
  * @see https://html.spec.whatwg.org/multipage/server-sent-events.html
  */
 export function createEventReader (maxBufferSize: number, choices: number): EventReader {
-  const numbered = createEventsDecoder()
-  const openai = createOpenAiDecoder(choices)
-  let events: StreamEvent[] = []
+  const events: SourceEvent[] = []
+  const emit: Emit = (event) => { events.push(event) }
+  const numbered = createEventsDecoder(emit)
+  const openai = createOpenAiDecoder(choices, emit)
   let lastId: string | undefined
   let isCut = false
 
-  function decode (data: string, name = 'message'): StreamEvent[] {
-    const json = parseJson(data)
-    if (data === '[DONE]') return openai.isStarted() ? openai.end() : []
-    if (name === 'error') return [toErrorEvent(isObject(json) ? json.error ?? json : data)]
-    if (name !== 'message') return []
-    if (!isObject(json)) return isCut ? [] : [errorEvent('invalid-response', 'The server sent what is no JSON object')]
-    return (json.type && !json.choices ? numbered : openai).decode(json)
+  function decode (data: string, name = 'message'): void {
+    const json: any = parseJson(data)
+    if (name === 'error') return emit({ type: 'error', error: json?.error ?? json ?? data })
+    if (name !== 'message') return
+    if (isObject(json)) return (json.type && !json.choices ? numbered : openai).decode(json)
+    if (data !== '[DONE]') return isCut ? undefined : emit(invalid('The server sent what is no JSON object'))
+    if (openai.isStarted()) openai.end()
   }
 
   function connect (): ReadBytes {
@@ -48,19 +47,18 @@ export function createEventReader (maxBufferSize: number, choices: number): Even
     const { feed } = createParser({
       maxBufferSize,
       onEvent ({ data, event, id = lastId }) {
-        events.push(...decode(data, event))
+        decode(data, event)
         lastId = id
       },
       onError ({ type }) {
-        if (type === 'max-buffer-size-exceeded') events.push(errorEvent('event-too-large', `More than ${maxBufferSize} characters (maxEventChars)`))
+        if (type === 'max-buffer-size-exceeded') emit({ type: 'error', error: { code: 'event-too-large', message: `More than ${maxBufferSize} characters (maxEventChars)` } })
       }
     })
     return (bytes, isLast = false) => {
       isCut = isLast
       feed(bytes ? decoder.decode(bytes, { stream: true }) : isLast ? '\n\n' : '')
-      const read = events
-      events = []
-      return isLast && openai.isFinished() && !read.some(isTerminal) ? [...read, ...openai.end()] : read
+      if (isLast && openai.isFinished() && !events.some(isTerminal)) openai.end()
+      return events.splice(0)
     }
   }
 

@@ -1,27 +1,36 @@
-import type { ReconnectOptions } from '../../types/client.ts'
+import type { ReconnectOptions, StateChange } from '../../types/client.ts'
 import { isRetryableStatus } from '../retryable-status.ts'
 import type { ChatError } from './errors.ts'
-import { MAX_TIMER_MS } from './unless-aborted.ts'
+import { MAX_TIMER_MS, wait } from './wait.ts'
 
-/** Counts the tries in a row, and says how long to wait before each. */
+/** Counts the tries in a row, and waits before each. */
 export interface Retries {
   /** After a success the count begins anew. */
   reset (): void
-  /** The wait before the next try; `undefined` when there is none. */
-  next (failure: ChatError): { attempt: number, delayMs: number } | undefined
+  /**
+   * Waits for the next try, and tells so.
+   * @throws the failure, where nothing is tried again; the reason of the signal.
+   */
+  wait (failure: ChatError, signal: AbortSignal): Promise<void>
 }
 
 /** Retries as the options of `reconnect` say. */
-export function createRetries (options: ReconnectOptions | false = {}): Retries {
+export function createRetries (options: ReconnectOptions | false = {}, setState: (change: StateChange) => void): Retries {
   const { maxTries = 5, initialDelayMs = 1_000, maxDelayMs = 30_000 } = options || { maxTries: 0 }
+  const longest = Math.min(maxDelayMs, MAX_TIMER_MS)
   let tries = 0
   return {
     reset () { tries = 0 },
-    next ({ retryable, retryAfterMs = 0, closeCode }) {
-      if (!retryable || !(tries < maxTries) || retryAfterMs > Math.min(maxDelayMs, MAX_TIMER_MS)) return undefined
+    async wait (error, signal) {
+      signal.throwIfAborted()
+      const { retryable, retryAfterMs = 0, closeCode } = error
+      if (!retryable || !(tries < maxTries) || retryAfterMs > longest) throw error
       // 1013, try again later, asks for a longer wait (docs/protocol.md).
-      const bound = Math.min(maxDelayMs, MAX_TIMER_MS, initialDelayMs * 2 ** (closeCode === 1013 ? tries + 2 : tries))
-      return { attempt: ++tries, delayMs: Math.max(retryAfterMs, Math.random() * bound) }
+      const bound = Math.min(longest, initialDelayMs * 2 ** (closeCode === 1013 ? tries + 2 : tries))
+      const delayMs = Math.max(retryAfterMs, Math.random() * bound)
+      setState({ state: 'waiting', attempt: ++tries, delayMs, error })
+      // A wait of 0 would have no end.
+      await wait(signal, delayMs || 1)
     }
   }
 }

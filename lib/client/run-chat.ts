@@ -1,78 +1,110 @@
 import type { ClientChatRequest } from '../../types/client.ts'
 import { isText } from '../json.ts'
-import type { StreamEvent } from '../schemas/stream-event.ts'
-import type { Frame, SocketConnection } from './connect-socket.ts'
+import type { Connection, Frame } from './connect-socket.ts'
 import { STOP, type Scope } from './create-chat.ts'
-import { createEventsDecoder } from './decode-events.ts'
-import { ChatError } from './errors.ts'
-import { createInbox } from './inbox.ts'
+import { createEventsDecoder, isTerminal, type SourceEvent } from './decode-events.ts'
+import { ChatError, toLost } from './errors.ts'
 
 /** The last frame of a cancelled chat is not waited for longer. */
 const CANCEL_MS = 1_000
 
-/** What of a stopped answer still counts. */
-const closing: readonly string[] = ['usage', 'end', 'error']
-
-/** One chat, and the socket that it is asked on. */
+/** One chat, as its socket sees it. */
 export interface SocketChat {
+  /** The connection that it runs on. */
+  connection?: Connection | undefined
+  /** Asks on a connection, for the answer or for the rest of it. */
+  readonly begin: (connection: Connection) => void
+  readonly receive: (frame: Frame) => void
+  /** Its connection has ended, or there will be none. */
+  readonly lose: (failure: ChatError) => void
+}
+
+/** A chat, and where it is asked. */
+export interface SocketRequest {
   readonly id: string
   readonly request: ClientChatRequest
-  /** Events that may wait for their reader. */
+  /** Events that may wait for their reader; more fail with `slow-reader`, for a socket cannot be paused. */
   readonly maxUnreadEvents: number
-  /** Gives the connection to send on. @param isRunning Whether the server knows the chat already. */
-  readonly connect: (signal: AbortSignal, isRunning: boolean) => Promise<SocketConnection>
-  /** Told of each of its frames. */
-  readonly onFrame: () => void
+  /** Begins the chat, now or once there is a connection. */
+  readonly join: (chat: SocketChat) => void
+  /** Forgets it. */
+  readonly leave: () => void
 }
 
 /** Asks on a socket, and gives the events of the answer, over as many connections as it takes. */
-export async function * runChat ({ id, request, maxUnreadEvents, connect, onFrame }: SocketChat, { chat, signal, setState }: Scope): AsyncGenerator<StreamEvent, void, undefined> {
-  const { seq, decode } = createEventsDecoder()
-  const { push, fail, read } = createInbox(maxUnreadEvents)
-  let connection: SocketConnection | undefined
+export async function * runChat ({ id, request, maxUnreadEvents, join, leave }: SocketRequest, { chat, signal, setState }: Scope): AsyncGenerator<SourceEvent, void, undefined> {
+  const events: SourceEvent[] = []
   let timer: ReturnType<typeof setTimeout> | undefined
+  let wake = (): void => {}
 
-  const receive = (frame: Frame): void => {
-    if (isText(frame.streamId)) chat.streamId = frame.streamId
-    onFrame()
-    const events = decode(toEvent(frame)).filter(({ type }) => signal.reason !== STOP || closing.includes(type))
+  const { seq, decode } = createEventsDecoder((event) => {
+    // Of a stopped answer its text is not wanted any more.
+    if (signal.reason === STOP && !isTerminal(event) && event.type !== 'usage') return
+    emit(event)
+    if (events.length > maxUnreadEvents) fail(new ChatError('slow-reader', `${maxUnreadEvents} events wait (maxUnreadEvents)`))
     // The server may go on with an answer that this side has given up.
-    if (!push(events) || events.some(({ type }) => type === 'error')) connection?.leave(id)
-    setState({ state: 'open' })
+    if (isTerminal(event)) end()
+  })
+
+  function emit (event: SourceEvent): void {
+    events.push(event)
+    wake()
   }
-  const opening = (): object => chat.streamId
-    ? { type: 'resume', id, streamId: chat.streamId, after: seq() }
-    : { ...request, type: 'chat', id }
-  const onAbort = (): void => {
-    if (signal.reason === STOP) {
-      connection?.cancel(id)
-      timer = setTimeout(() => fail(STOP), CANCEL_MS)
-    } else {
-      connection?.leave(id)
-      fail(signal.reason)
+
+  function fail (error: unknown): void {
+    end()
+    emit({ type: 'error', error })
+  }
+
+  /** Of a chat that still runs, the server is told. */
+  function end (): void {
+    clearTimeout(timer)
+    leave()
+    self.connection?.send({ type: 'cancel', id })
+    self.connection = undefined
+  }
+
+  const self: SocketChat = {
+    begin (connection) {
+      self.connection = connection
+      connection.send(chat.streamId ? { type: 'resume', id, streamId: chat.streamId, after: seq() } : { ...request, type: 'chat', id })
+    },
+    receive ({ id, ref, completionId, toolCallId = completionId, ...frame }) {
+      if (isText(frame.streamId)) chat.streamId = frame.streamId
+      if (isTerminal(frame as SourceEvent)) self.connection = undefined
+      // Ids that would clash with the chat's have names of their own (docs/protocol.md).
+      decode({ ...frame, ...toolCallId !== undefined && { id: toolCallId } })
+      setState({ state: 'open' })
+    },
+    lose (failure) {
+      const { connection } = self
+      self.connection = undefined
+      if (connection && failure.retryable && chat.streamId) {
+        setState({ state: 'connecting' })
+        return join(self)
+      }
+      const isLost = connection ? failure.code === 'connection' : chat.streamId && failure.code !== 'closed'
+      fail(isLost ? toLost(failure) : failure)
     }
   }
 
-  signal.addEventListener('abort', onAbort)
+  signal.addEventListener('abort', () => {
+    if (signal.reason !== STOP || !self.connection) return fail(STOP)
+    self.connection.send({ type: 'cancel', id })
+    timer = setTimeout(fail, CANCEL_MS, STOP)
+  })
   try {
+    setState({ state: 'connecting' })
+    signal.throwIfAborted()
+    join(self)
     for (;;) {
-      setState({ state: 'connecting' })
-      connection = await connect(signal, chat.streamId !== undefined)
-      signal.throwIfAborted()
-      connection.begin(id, opening(), { receive, fail })
-      const failure = yield * read()
-      if (!failure) return
-      const { reason } = failure
-      if (!(reason instanceof ChatError && reason.retryable && chat.streamId)) throw reason
+      while (events.length === 0) await new Promise<void>((resolve) => { wake = resolve })
+      for (const event of events.splice(0)) {
+        yield event
+        if (isTerminal(event)) return
+      }
     }
   } finally {
-    signal.removeEventListener('abort', onAbort)
-    clearTimeout(timer)
-    connection?.leave(id)
+    end()
   }
-}
-
-/** A frame as the event that it is: ids that would clash with the chat's have names of their own (docs/protocol.md). */
-function toEvent ({ completionId, toolCallId = completionId, ...frame }: Frame): Frame {
-  return toolCallId === undefined ? frame : { ...frame, id: toolCallId }
 }

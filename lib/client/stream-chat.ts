@@ -1,13 +1,12 @@
 import type { ChatStream, ClientChatRequest, FetchLike, FetchResponse, StreamChatOptions } from '../../types/client.ts'
 import { isText } from '../json.ts'
 import { isRetryableStatus } from '../retryable-status.ts'
-import type { StreamEvent } from '../schemas/stream-event.ts'
 import { createChat, STOP, type Scope } from './create-chat.ts'
+import type { SourceEvent } from './decode-events.ts'
 import { ChatError, toLost } from './errors.ts'
 import { createEventReader } from './event-reader.ts'
-import { readStream } from './read-stream.ts'
+import { broken, readStream } from './read-stream.ts'
 import { createRetries } from './retries.ts'
-import { sleep } from './unless-aborted.ts'
 
 /** A `DELETE` is not waited for longer. */
 const STOP_MS = 5_000
@@ -28,26 +27,26 @@ export function streamChat (url: string | URL, request: ClientChatRequest, optio
 }
 
 /** One answer, over as many connections as it takes. */
-async function * readAnswer (url: string, request: ClientChatRequest, options: StreamChatOptions, { chat, signal, setState }: Scope): AsyncGenerator<StreamEvent, void, undefined> {
+async function * readAnswer (url: string, request: ClientChatRequest, options: StreamChatOptions, { chat, signal, setState }: Scope): AsyncGenerator<SourceEvent, void, undefined> {
   const { idleTimeoutMs = 60_000, maxEventChars = 8 * 1024 * 1024, reconnect } = options
-  const retries = createRetries(reconnect)
+  const retries = createRetries(reconnect, setState)
   const reader = createEventReader(maxEventChars, Number(request.n ?? 1))
   /** The server took the request: it runs there, and is not sent again. */
   let isTaken = false
 
+  const keep = (streamId: unknown): void => {
+    // Dots alone would be another address.
+    if (isText(streamId) && !/^\.+$/.test(streamId) && options.resumeUrl !== false) chat.streamId = streamId
+  }
   const onOpen = ({ headers }: FetchResponse): void => {
     isTaken = true
     keep(headers.get('x-stream-id'))
     setState({ state: 'open' })
   }
-  const keep = (streamId: unknown): void => {
-    // Dots alone would be another address.
-    if (isText(streamId) && !/^\.+$/.test(streamId) && options.resumeUrl !== false) chat.streamId = streamId
-  }
   const isResumable = (): boolean => chat.streamId !== undefined && reader.position() !== undefined
-  const prepare = async (): Promise<(connection: AbortSignal) => Promise<FetchResponse>> => chat.streamId
-    ? await prepareRequest('GET', withQuery(resumeUrl(url, chat.streamId, options), `after=${encodeURIComponent(`${reader.position()}`)}`), options)
-    : await prepareRequest('POST', url, options, { stream_options: { include_usage: true }, ...request, stream: true })
+  const send = async (connection: AbortSignal): Promise<FetchResponse> => chat.streamId
+    ? await ask('GET', withQuery(resumeUrl(url, chat.streamId, options), `after=${encodeURIComponent(`${reader.position()}`)}`), options, connection)
+    : await ask('POST', url, options, connection, { stream_options: { include_usage: true }, ...request, stream: true })
   const mayTryAgain = ({ code, status }: ChatError): boolean => isTaken
     ? isResumable() && (!status || isRetryableStatus(status))
     : status !== undefined || code === 'connection'
@@ -59,33 +58,32 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
     try {
       setState({ state: 'connecting' })
       signal.throwIfAborted()
-      for await (const event of readStream({ prepare, signal, idleTimeoutMs, onOpen, isResumable }, reader)) {
+      for await (const event of readStream({ send, signal, idleTimeoutMs, onOpen, isResumable }, reader)) {
         retries.reset()
         if (event.type === 'start') keep((event as { streamId?: string }).streamId)
         yield event
       }
       return
-    } catch (failure) {
-      signal.throwIfAborted()
-      if (!(failure instanceof ChatError)) throw failure
-      const wait = mayTryAgain(failure) && retries.next(failure)
-      if (!wait) throw isTaken && failure.code !== 'truncated' && failure.code !== 'timeout' ? toLost(failure) : failure
-      setState({ state: 'waiting', ...wait, error: failure })
-      await sleep(wait.delayMs, signal)
+    } catch (cause) {
+      if (!(cause instanceof ChatError)) throw cause
+      const failure = isTaken && (cause.status || cause.code === 'connection') ? toLost(cause) : cause
+      if (!mayTryAgain(cause)) throw failure
+      await retries.wait(failure, signal)
     }
   }
 }
 
-async function prepareRequest (method: string, url: string, { headers, credentials, fetch = globalThis.fetch as unknown as FetchLike }: StreamChatOptions, body?: object): Promise<(signal: AbortSignal) => Promise<FetchResponse>> {
+async function ask (method: string, url: string, { headers, credentials, fetch = globalThis.fetch as unknown as FetchLike }: StreamChatOptions, signal: AbortSignal, body?: object): Promise<FetchResponse> {
   const init = {
     method,
     headers: { accept: 'text/event-stream', ...typeof headers === 'function' ? await headers() : headers, ...body && { 'content-type': 'application/json' } },
     ...body && { body: JSON.stringify(body) },
     ...credentials && { credentials },
     // The page may be on its way out.
-    keepalive: method === 'DELETE'
+    keepalive: method === 'DELETE',
+    signal
   }
-  return async (signal) => await fetch(url, { ...init, signal })
+  return await fetch(url, init).catch(broken)
 }
 
 function resumeUrl (url: string, streamId: string, { resumeUrl }: StreamChatOptions): string {
@@ -98,5 +96,5 @@ function withQuery (url: string, query: string): string {
 
 /** Tells a server that keeps the stream that nobody wants it: leaving is not stopping there. It ends by itself, later. */
 function stop (url: string, options: StreamChatOptions): void {
-  prepareRequest('DELETE', url, options).then(async (send) => await send(AbortSignal.timeout(STOP_MS))).then(async (response) => await response.text()).catch(() => {})
+  ask('DELETE', url, options, AbortSignal.timeout(STOP_MS)).then(async (response) => await response.text()).catch(() => {})
 }

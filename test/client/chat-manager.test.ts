@@ -134,7 +134,7 @@ t.test('what runs is stopped when its page is left, and the page keeps no listen
   const impatient = readAll(manager.ask('c', (options) => streamChat(url, { prompt: 'x' }, options), { signal: controller.signal }))
   controller.abort()
   t.match((await impatient).error, { name: 'AbortError' })
-  t.equal(getEventListeners(page, 'pagehide').length, 1)
+  t.equal(getEventListeners(page, 'pagehide').length, 2)
   page.dispatchEvent(new Event('pagehide'))
 
   for (const { events } of await soon('both to end', Promise.all(readings))) t.same(events.at(-1), { type: 'end', reason: 'stop' })

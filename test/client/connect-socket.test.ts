@@ -4,20 +4,18 @@ import { connectSocket } from '../../lib/client/connect-socket.ts'
 import { ChatError } from '../../lib/client/errors.ts'
 import type { WebSocketInstance } from '../../types/client.ts'
 
-t.test('a chat that begins on a connection that has just ended fails, and sends nothing', async (t) => {
+t.test('a connection that has ended hears nothing more, and its end is told once', async (t) => {
   const events = new EventEmitter()
-  const sent: string[] = []
+  const frames: object[] = []
   const ends: ChatError[] = []
-  const socket: WebSocketInstance = { send: (data) => sent.push(data), close: () => {}, addEventListener: (type, listener) => events.on(type, listener) }
-  const connection = connectSocket(socket, 0, undefined, { onReady: () => {}, onGoaway: () => {}, onEnd: (_connection, failure) => ends.push(failure) })
-  const failures: unknown[] = []
+  const socket: WebSocketInstance = { send: () => {}, close: () => {}, addEventListener: (type, listener) => events.on(type, listener) }
+  const connection = connectSocket(socket, 0, undefined, { onFrame: (frame) => frames.push(frame), onEnd: (failure) => ends.push(failure) })
 
   events.emit('close', { code: 1006 })
   events.emit('message', { data: '{"type":"ready"}' })
-  connection.begin('c1', {}, { receive: () => {}, fail: (failure) => failures.push(failure) })
-  connection.close(new ChatError('closed', 'Once more'))
+  connection.end(new ChatError('closed', 'Once more'))
 
-  t.match(failures, [{ code: 'connection', closeCode: 1006 }])
-  t.match(ends, [{ code: 'connection' }], 'the end is told once')
-  t.same(sent, [])
+  t.match(ends, [{ code: 'connection', closeCode: 1006 }])
+  t.equal(ends.length, 1)
+  t.same(frames, [])
 })

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
+import type { SourceEvent } from '../../lib/client/decode-events.ts'
+import { toChatError, type ChatError } from '../../lib/client/errors.ts'
 import { createEventReader } from '../../lib/client/event-reader.ts'
-import type { StreamEvent } from '../../lib/schemas/stream-event.ts'
 import { cutEveryWay } from '../fixtures/cut.ts'
 import { readFixture } from '../fixtures/decode-stream.ts'
 import { eventsText, hello } from './helper.ts'
@@ -9,9 +10,9 @@ import { eventsText, hello } from './helper.ts'
 const MAX = 8 * 1024 * 1024
 
 /** Reads bytes as a connection brings them, to their end. */
-function readPieces (pieces: Iterable<Uint8Array>, maxEventChars = MAX): StreamEvent[] {
+function readPieces (pieces: Iterable<Uint8Array>, maxEventChars = MAX): SourceEvent[] {
   const read = createEventReader(maxEventChars, 1).connect()
-  const events: StreamEvent[] = []
+  const events: SourceEvent[] = []
   for (const piece of pieces) {
     events.push(...read(piece))
     if (events.some(({ type }) => type === 'end' || type === 'error')) return events
@@ -19,13 +20,19 @@ function readPieces (pieces: Iterable<Uint8Array>, maxEventChars = MAX): StreamE
   return [...events, ...read(undefined, true)]
 }
 
-const readText = (text: string): StreamEvent[] => readPieces([Buffer.from(text)])
+const readText = (text: string): SourceEvent[] => readPieces([Buffer.from(text)])
 
 const chunk = (choice: object, more: object = {}): string =>
   `data: ${JSON.stringify({ id: 'c', object: 'chat.completion.chunk', created: 7, model: 'm', choices: [{ index: 0, ...choice }], ...more })}\n\n`
 
-function textOf (events: readonly StreamEvent[]): string {
+function textOf (events: readonly SourceEvent[]): string {
   return events.map((event) => event.type === 'text-delta' ? event.text : '').join('')
+}
+
+/** What a caller is told of the error that ended an answer. */
+function errorOf (events: readonly SourceEvent[]): ChatError | undefined {
+  const last = events.find((event) => event.type === 'error')
+  return last && toChatError(last.error)
 }
 
 t.test('events are the same however their bytes are split', async (t) => {
@@ -175,8 +182,12 @@ t.test('errors come in every shape that servers give them', async (t) => {
     ['event: error\ndata: gone\n\n', { code: 'upstream-failed', message: 'gone', retryable: true }],
     ['data: {"type":"error","error":{"code":"z","message":"gone","retryable":false,"status":404},"seq":1}\n\n', { code: 'z', message: 'gone', retryable: false, status: 404 }]
   ]
-  for (const [text, error] of cases) t.strictSame(readText(text), [{ type: 'error', error }], text)
-  t.match(readText(chunk({ delta: {}, finish_reason: 'error' })).find(({ type }) => type === 'error'), { error: { code: 'upstream-failed' } })
+  for (const [text, error] of cases) {
+    const events = readText(text)
+    t.equal(events.length, 1, text)
+    t.match(errorOf(events), { status: undefined, ...error }, text)
+  }
+  t.match(errorOf(readText(chunk({ delta: {}, finish_reason: 'error' }))), { code: 'upstream-failed', retryable: true })
 })
 
 t.test('garbage is an error, and what came before it is kept', async (t) => {
