@@ -1,5 +1,5 @@
 import type { ChatManager, ChatManagerOptions, ChatStream, OpenChat } from '../../types/client.ts'
-import { createChat, type Scope } from './create-chat.ts'
+import { createChat, type OwnChat, type SetState } from './create-chat.ts'
 import type { SourceEvent } from './decode-events.ts'
 import { wait } from './wait.ts'
 
@@ -41,7 +41,7 @@ export function createChatManager ({ maxConcurrentStreams = 5 }: ChatManagerOpti
     })
   }
 
-  async function * run (session: string, open: OpenChat, { chat, signal, setState }: Scope): AsyncGenerator<SourceEvent, void, undefined> {
+  async function * run (session: string, open: OpenChat, chat: OwnChat, signal: AbortSignal, setState: SetState): AsyncGenerator<SourceEvent, void, undefined> {
     // Before the next one of the session takes its place: that one stops this first.
     signal.addEventListener('abort', () => sessions.delete(session))
     page.addEventListener?.('pagehide', chat.cancel, { signal })
@@ -58,7 +58,7 @@ export function createChatManager ({ maxConcurrentStreams = 5 }: ChatManagerOpti
     stop,
     ask (session, open, options = {}) {
       stop(session)
-      const chat = createChat((scope) => run(session, open, scope), options)
+      const chat = createChat((...scope) => run(session, open, ...scope), options)
       sessions.set(session, chat)
       return chat
     }

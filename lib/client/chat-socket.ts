@@ -1,9 +1,9 @@
-import type { ChatOptions, ChatSocketOptions, ChatStream, ClientChatRequest, ConnectionState, StateChange, WebSocketLike } from '../../types/client.ts'
+import type { ChatOptions, ChatSocketOptions, ChatStream, ClientChatRequest, ConnectionState, StateChange, WebSocketInstance, WebSocketLike } from '../../types/client.ts'
 import { connectSocket, type Connection, type Frame } from './connect-socket.ts'
 import { createChat } from './create-chat.ts'
 import { ChatError } from './errors.ts'
 import { createRetries } from './retries.ts'
-import { runChat, type SocketChat } from './run-chat.ts'
+import { runChat, type Room, type SocketChat } from './run-chat.ts'
 import { wait } from './wait.ts'
 
 /** A connection that was open for so long is a success, even where no chat was answered. */
@@ -30,7 +30,7 @@ export class ChatSocket {
 
   /** Where the connection stands. */
   get state (): ConnectionState {
-    return this.#pool.state()
+    return this.#pool.state
   }
 
   /** Connects now; else the first chat does. Failures are told by `onStateChange`. */
@@ -51,7 +51,7 @@ export class ChatSocket {
 
 /** The chats of a socket and its connections: one that takes chats, and those that took chats before. */
 interface Pool {
-  readonly state: () => ConnectionState
+  state: ConnectionState
   readonly connect: () => void
   readonly chat: (request: ClientChatRequest, options: ChatOptions) => ChatStream
   readonly close: () => void
@@ -63,25 +63,19 @@ function createPool (url: string, options: ChatSocketOptions): Pool {
   /** Those that run, and those that wait for a connection. */
   const chats = new Map<string, SocketChat>()
   const connections = new Set<Connection>()
-  let state: ConnectionState = 'idle'
   /** Aborted by `close()`; there is one while somebody wants a connection. */
   let wanted: AbortController | undefined
   /** Takes chats. */
   let current: Connection | undefined
+  let openedAt = 0
   let count = 0
 
+  const chatsOn = (connection?: Connection): SocketChat[] => [...chats.values()].filter((chat) => chat.connection === connection)
+
   function setState (change: StateChange): void {
-    state = change.state
+    pool.state = change.state
     // In a turn of its own: it may call back, and what it throws is the caller's own.
     queueMicrotask(() => onStateChange?.(change))
-  }
-
-  function connect (): void {
-    if (wanted) return
-    const controller = wanted = new AbortController()
-    keepConnected(controller.signal).catch((failure) => {
-      if (wanted === controller) giveUp(failure, failure)
-    })
   }
 
   async function keepConnected (signal: AbortSignal): Promise<void> {
@@ -95,78 +89,86 @@ function createPool (url: string, options: ChatSocketOptions): Pool {
 
   /** Opens a connection. Resolves once it takes no more chats, with the reason. */
   async function open (signal: AbortSignal): Promise<ChatError> {
-    if (!WebSocket) return new ChatError('no-websocket', 'There is no global WebSocket: give the option "WebSocket", of the package "ws" say')
+    if (!WebSocket) return new ChatError('no-websocket', 'There is no global one: give the option "WebSocket"')
     try {
       const secret = typeof key === 'function' ? await wait(signal, connectTimeoutMs, Promise.resolve(key())) : key
       signal.throwIfAborted()
-      return await follow(new WebSocket(url, ['llm-chat.v1', ...secret ? [`bearer.${toBase64Url(secret)}`] : []]))
+      const socket = new WebSocket(url, ['llm-chat.v1', ...secret ? [`bearer.${toBase64Url(secret)}`] : []])
+      return await new Promise((resolve) => follow(socket, resolve))
     } catch (cause) {
       return cause instanceof ChatError ? cause : new ChatError('connection', 'The connection cannot be opened', { cause })
     }
   }
 
-  async function follow (socket: InstanceType<WebSocketLike>): Promise<ChatError> {
-    let openedAt = 0
-    return await new Promise((resolve) => {
-      const replace = (failure: ChatError, connection: Connection): void => {
-        resolve(failure)
-        if (current !== connection) return
-        current = undefined
-        if (Date.now() - openedAt >= STABLE_MS) retries.reset()
-      }
-      connections.add(connectSocket(socket, connectTimeoutMs, idleTimeoutMs, {
-        onFrame (frame, connection) {
-          if (frame.type === 'goaway') return replace(new ChatError('lost', 'The server closed', { retryable: true }), connection)
-          if (frame.type !== 'ready') return receive(frame)
-          openedAt = Date.now()
-          current = connection
-          setState({ state: 'open' })
-          for (const chat of chats.values()) if (!chat.connection) chat.begin(connection)
-        },
-        onEnd (failure, connection) {
-          connections.delete(connection)
-          replace(failure, connection)
-          for (const chat of chats.values()) if (chat.connection === connection) chat.lose(failure)
-        }
-      }))
-    })
+  function follow (socket: WebSocketInstance, resolve: (failure: ChatError) => void): void {
+    function retire (failure: ChatError, connection: Connection): void {
+      resolve(failure)
+      if (current !== connection) return
+      current = undefined
+      if (Date.now() - openedAt >= STABLE_MS) retries.reset()
+    }
+    connections.add(connectSocket(socket, connectTimeoutMs, idleTimeoutMs, (frame, connection) => {
+      if (frame.type === 'goaway') retire(new ChatError('lost', 'The server closed', { retryable: true }), connection)
+      else if (frame.type === 'ready') use(connection)
+      else receive(frame)
+    }, (failure, connection) => {
+      connections.delete(connection)
+      retire(failure, connection)
+      for (const { lose } of chatsOn(connection)) lose(failure)
+    }))
+  }
+
+  function use (connection: Connection): void {
+    current = connection
+    openedAt = Date.now()
+    setState({ state: 'open' })
+    for (const { begin } of chatsOn()) begin(connection)
   }
 
   function receive (frame: Frame): void {
     const chat = chats.get(frame.ref ?? frame.id)
-    if (chat) retries.reset()
-    chat?.receive(frame)
+    if (!chat) return
+    retries.reset()
+    chat.receive(frame)
   }
 
-  function join (id: string, chat: SocketChat): void {
-    const waiting = [...chats.values()].filter(({ connection }) => !connection)
-    if (!current && !chats.has(id) && waiting.length >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait (maxQueuedChats)`, { retryable: true })
-    chats.set(id, chat)
-    if (current) chat.begin(current)
-    else connect()
+  const room: Room = {
+    maxUnreadEvents,
+    join (id, chat) {
+      if (!current && !chats.has(id) && chatsOn().length >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait (maxQueuedChats)`, { retryable: true })
+      chats.set(id, chat)
+      if (current) chat.begin(current)
+      else pool.connect()
+    },
+    leave: (id) => chats.delete(id)
   }
 
   /** @param error Tells of an end that was not wanted. */
   function giveUp (failure: ChatError, error?: ChatError): void {
     wanted = current = undefined
-    for (const chat of chats.values()) if (!chat.connection) chat.lose(failure)
+    for (const { lose } of chatsOn()) lose(failure)
     setState({ state: 'closed', error })
   }
 
-  return {
-    state: () => state,
-    connect,
+  const pool: Pool = {
+    state: 'idle',
+    connect () {
+      if (wanted) return
+      const { signal } = wanted = new AbortController()
+      keepConnected(signal).catch((failure) => signal.aborted || giveUp(failure, failure))
+    },
     chat (request, options) {
       const id = `c${++count}`
-      return createChat((scope) => runChat({ id, request, maxUnreadEvents, join: (chat) => join(id, chat), leave: () => chats.delete(id) }, scope), options)
+      return createChat((...scope) => runChat(id, request, room, ...scope), options)
     },
     close () {
       const failure = new ChatError('closed', 'The ChatSocket was closed')
       wanted?.abort(failure)
-      for (const connection of connections) connection.end(failure)
+      for (const { end } of connections) end(failure)
       giveUp(failure)
     }
   }
+  return pool
 }
 
 /**

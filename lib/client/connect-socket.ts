@@ -15,13 +15,6 @@ export interface Connection {
   readonly end: (failure: ChatError) => void
 }
 
-/** What is told of a connection. */
-export interface ConnectionEvents {
-  readonly onFrame: (frame: Frame, connection: Connection) => void
-  /** It has ended, ready or not; told once. */
-  readonly onEnd: (failure: ChatError, connection: Connection) => void
-}
-
 /** Silences of the server's heartbeat after which it counts as gone. */
 const HEARTBEATS = 3
 
@@ -29,8 +22,9 @@ const HEARTBEATS = 3
  * Follows a WebSocket from its opening to its end.
  * @param silenceMs Longest time until it is ready, in milliseconds.
  * @param idleTimeoutMs The same for later silences; `undefined` goes by the server's heartbeat.
+ * @param onEnd Told once that it has ended, ready or not.
  */
-export function connectSocket (socket: WebSocketInstance, silenceMs: number, idleTimeoutMs: number | undefined, { onFrame, onEnd }: ConnectionEvents): Connection {
+export function connectSocket (socket: WebSocketInstance, silenceMs: number, idleTimeoutMs: number | undefined, onFrame: (frame: Frame, connection: Connection) => void, onEnd: (failure: ChatError, connection: Connection) => void): Connection {
   let timer: ReturnType<typeof setTimeout> | undefined
   let status = 0
   let isReady = false
@@ -57,7 +51,13 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
     if (isEnded) return
     const frame = parseJson(`${data}`)
     if (!isObject(frame)) return connection.end(new ChatError('invalid-response', 'The server sent what is no JSON object'))
-    receive(frame)
+    if (frame.type === 'ready') {
+      if (isReady) return
+      isReady = true
+      const { heartbeatMs } = (frame as Frame).limits ?? {}
+      silenceMs = idleTimeoutMs ?? (typeof heartbeatMs === 'number' ? heartbeatMs * HEARTBEATS : 0)
+    }
+    onFrame(frame, connection)
     // Until the server is ready, nothing else counts.
     if (isReady) watch()
   })
@@ -70,14 +70,4 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
   })))
   watch()
   return connection
-
-  function receive (frame: Frame): void {
-    if (frame.type === 'ready') {
-      if (isReady) return
-      isReady = true
-      const { heartbeatMs } = frame.limits ?? {}
-      silenceMs = idleTimeoutMs ?? (typeof heartbeatMs === 'number' ? heartbeatMs * HEARTBEATS : 0)
-    }
-    onFrame(frame, connection)
-  }
 }

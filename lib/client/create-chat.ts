@@ -9,19 +9,19 @@ export const STOP = new ChatError('stopped', 'The answer is not whole: it was st
 /** Reason of a signal once nobody reads any more. */
 const LEFT = Symbol('left')
 
-/** What a source of events is given. */
-export interface Scope {
-  /** The answer, whose `streamId` the source sets. */
-  readonly chat: Mutable<ChatStream>
-  /** Aborted when nobody reads any more, and, with reason {@link STOP}, when the answer is to stop. */
-  readonly signal: AbortSignal
-  readonly setState: (change: StateChange) => void
-}
+/** An answer, whose `streamId` its source sets. */
+export type OwnChat = Mutable<ChatStream>
+
+/** Tells where the connection of an answer stands; once, as long as it stands there. */
+export type SetState = (change: StateChange) => void
 
 type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] }
 
-/** Asks, and reads the answer to its last event, `end` or `error`. It throws what ends it without one. */
-export type Source = (scope: Scope) => AsyncIterable<SourceEvent>
+/**
+ * Asks, and reads the answer to its last event, `end` or `error`. It throws what ends it without one.
+ * @param signal Aborted when nobody reads any more, and, with reason {@link STOP}, when the answer is to stop.
+ */
+export type Source = (chat: OwnChat, signal: AbortSignal, setState: SetState) => AsyncIterable<SourceEvent>
 
 /** The answer of any source: reads it once, keeps how it ended, tells the callbacks. */
 export function createChat (source: Source, options: ChatOptions & ConnectionOptions): ChatStream {
@@ -29,10 +29,10 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
   const controller = new AbortController()
   const { signal } = controller
   // Who leaves without an end is the client.
-  const result: Mutable<ChatResult> = { text: '', finishReason: undefined, usage: undefined, reason: 'client', error: undefined }
+  const result = { text: '', reason: 'client' } as Mutable<ChatResult>
   let isConsumed = false
 
-  const chat: Mutable<ChatStream> = {
+  const chat: OwnChat = {
     state: 'idle',
     streamId: undefined,
     usage: undefined,
@@ -53,7 +53,7 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
     try {
       if (outer?.aborted) leave()
       signal.throwIfAborted()
-      for await (const event of source({ chat, signal, setState })) {
+      for await (const event of source(chat, signal, setState)) {
         if (signal.reason !== STOP) signal.throwIfAborted()
         yield note(event)
       }
@@ -65,29 +65,23 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
       throw result.error = withText(error)
     } finally {
       controller.abort(LEFT)
-      end()
+      try {
+        setState({ state: 'closed', error: result.error })
+      } finally {
+        onEnd?.(result)
+      }
     }
   }
 
   /** As a generator, but that leaving ends a wait for the next event. */
   function iterate (): AsyncIterableIterator<ClientEvent> {
     const reading = read()
-    return {
-      next: async () => await reading.next(),
-      async return () {
-        controller.abort(LEFT)
-        return await reading.return()
-      },
-      [Symbol.asyncIterator] () { return this }
+    const leave = reading.return.bind(reading)
+    reading.return = async (value) => {
+      controller.abort(LEFT)
+      return await leave(value)
     }
-  }
-
-  function end (): void {
-    try {
-      setState({ state: 'closed', error: result.error })
-    } finally {
-      onEnd?.(result)
-    }
+    return reading
   }
 
   function note (event: SourceEvent): ClientEvent {
@@ -104,7 +98,7 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
   }
 
   function setState (change: StateChange): void {
-    if (change.state === chat.state && change.state !== 'waiting') return
+    if (change.state === chat.state) return
     chat.state = change.state
     onStateChange?.(change)
   }

@@ -8,11 +8,12 @@ type Json = Record<string, any>
 export interface OpenAiDecoder {
   /** Whether a chunk came. */
   readonly isStarted: () => boolean
-  /** Whether every choice has finished: then the answer is whole, `[DONE]` or not. */
-  readonly isFinished: () => boolean
   readonly decode: (chunk: Json) => void
-  /** Ends a whole answer: what is open finishes, and usage comes once. */
-  readonly end: () => void
+  /**
+   * Ends a whole answer, once: what is open finishes, and usage comes.
+   * @param isDone Whether `[DONE]` came. Without it an answer is whole when every choice has finished.
+   */
+  readonly end: (isDone: boolean) => void
 }
 
 /** A call as far as it came: its upstream's index and id, and the event that ends it. */
@@ -37,6 +38,7 @@ export function createOpenAiDecoder (expected: number, emit: Emit): OpenAiDecode
   const finished = new Set<number>()
   const calls: ToolCall[] = []
   let isStarted = false
+  let isEnded = false
   let usage: UsageEvent | undefined
 
   function addChoice ({ index: choice = 0, delta, finish_reason: reason }: Json): void {
@@ -81,7 +83,6 @@ export function createOpenAiDecoder (expected: number, emit: Emit): OpenAiDecode
 
   return {
     isStarted: () => isStarted,
-    isFinished: () => finished.size >= expected && finished.size === begun.size,
     decode ({ id = '', model = '', created = 0, error, usage: counted, choices }) {
       if (error) return emit({ type: 'error', error })
       if (!isStarted) emit({ type: 'start', id, model, created })
@@ -93,7 +94,9 @@ export function createOpenAiDecoder (expected: number, emit: Emit): OpenAiDecode
         emit(invalid('The server sent a broken chunk'))
       }
     },
-    end () {
+    end (isDone) {
+      if (isEnded || !isStarted || !(isDone || (finished.size >= expected && finished.size === begun.size))) return
+      isEnded = true
       for (const choice of begun) finish(choice, null)
       if (usage) emit(usage)
       emit({ type: 'end', reason: 'complete' })

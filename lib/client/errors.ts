@@ -38,16 +38,15 @@ export class ChatError extends Error implements ChatErrorDetails {
   declare readonly retryAfterMs?: number | undefined
   declare readonly closeCode?: number | undefined
   declare readonly cause: unknown
+  declare readonly retryable: boolean
+  declare readonly code: string
   override readonly name = 'ChatError'
-  readonly retryable: boolean = false
-  readonly code: string
   /** Text of the first choice that had come: never a whole answer. */
   text = ''
 
-  constructor (code: string, message: string, details?: ChatErrorDetails) {
+  constructor (code: string, message: string, { retryable = false, status, retryAfterMs, closeCode, cause }: ChatErrorDetails = {}) {
     super(message)
-    Object.assign(this, details)
-    this.code = code
+    Object.assign(this, { code, retryable, status, retryAfterMs, closeCode, cause })
   }
 }
 
@@ -57,8 +56,9 @@ export class ChatError extends Error implements ChatErrorDetails {
  * text of its own.
  */
 export function toChatError (error: unknown): ChatError {
-  const { code, type, message = '', retryable = type !== 'invalid_request_error', status, retryAfterMs, closeCode, cause }: Record<string, any> = isObject(error) ? error : { message: error }
-  return new ChatError(`${code ?? type ?? 'upstream-failed'}`, `${message}`, { retryable, status, retryAfterMs, closeCode, cause })
+  const told: Record<string, any> = isObject(error) ? error : { message: error }
+  const { code, type, message = '' } = told
+  return new ChatError(`${code ?? type ?? 'upstream-failed'}`, `${message}`, { retryable: type !== 'invalid_request_error', ...told })
 }
 
 /** What a chat that ran learns of the end of its connection. */

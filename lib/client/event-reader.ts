@@ -1,6 +1,6 @@
 import { createParser } from 'eventsource-parser'
 import { isObject, parseJson } from '../json.ts'
-import { createEventsDecoder, invalid, isTerminal, type Emit, type SourceEvent } from './decode-events.ts'
+import { createEventsDecoder, invalid, type Emit, type SourceEvent } from './decode-events.ts'
 import { createOpenAiDecoder } from './decode-openai.ts'
 
 /** Reads the bytes of one answer, over all its connections. */
@@ -38,8 +38,8 @@ export function createEventReader (maxBufferSize: number, choices: number): Even
     if (name === 'error') return emit({ type: 'error', error: json?.error ?? json ?? data })
     if (name !== 'message') return
     if (isObject(json)) return (json.type && !json.choices ? numbered : openai).decode(json)
-    if (data !== '[DONE]') return isCut ? undefined : emit(invalid('The server sent what is no JSON object'))
-    if (openai.isStarted()) openai.end()
+    if (data === '[DONE]') return openai.end(true)
+    if (!isCut) emit(invalid('The server sent what is no JSON object'))
   }
 
   function connect (): ReadBytes {
@@ -57,7 +57,7 @@ export function createEventReader (maxBufferSize: number, choices: number): Even
     return (bytes, isLast = false) => {
       isCut = isLast
       feed(bytes ? decoder.decode(bytes, { stream: true }) : isLast ? '\n\n' : '')
-      if (isLast && openai.isFinished() && !events.some(isTerminal)) openai.end()
+      if (isLast) openai.end(false)
       return events.splice(0)
     }
   }

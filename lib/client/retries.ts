@@ -1,7 +1,7 @@
-import type { ReconnectOptions, StateChange } from '../../types/client.ts'
-import { isRetryableStatus } from '../retryable-status.ts'
+import type { ReconnectOptions } from '../../types/client.ts'
+import type { SetState } from './create-chat.ts'
 import type { ChatError } from './errors.ts'
-import { MAX_TIMER_MS, wait } from './wait.ts'
+import { wait } from './wait.ts'
 
 /** Counts the tries in a row, and waits before each. */
 export interface Retries {
@@ -15,18 +15,17 @@ export interface Retries {
 }
 
 /** Retries as the options of `reconnect` say. */
-export function createRetries (options: ReconnectOptions | false = {}, setState: (change: StateChange) => void): Retries {
+export function createRetries (options: ReconnectOptions | false = {}, setState: SetState): Retries {
   const { maxTries = 5, initialDelayMs = 1_000, maxDelayMs = 30_000 } = options || { maxTries: 0 }
-  const longest = Math.min(maxDelayMs, MAX_TIMER_MS)
   let tries = 0
   return {
     reset () { tries = 0 },
     async wait (error, signal) {
       signal.throwIfAborted()
       const { retryable, retryAfterMs = 0, closeCode } = error
-      if (!retryable || !(tries < maxTries) || retryAfterMs > longest) throw error
+      if (!retryable || !(tries < maxTries) || retryAfterMs > maxDelayMs) throw error
       // 1013, try again later, asks for a longer wait (docs/protocol.md).
-      const bound = Math.min(longest, initialDelayMs * 2 ** (closeCode === 1013 ? tries + 2 : tries))
+      const bound = Math.min(maxDelayMs, initialDelayMs * 2 ** (closeCode === 1013 ? tries + 2 : tries))
       const delayMs = Math.max(retryAfterMs, Math.random() * bound)
       setState({ state: 'waiting', attempt: ++tries, delayMs, error })
       // A wait of 0 would have no end.
@@ -40,6 +39,5 @@ export function createRetries (options: ReconnectOptions | false = {}, setState:
  * Codes of 4400 to 4499 mean what the HTTP status in them means.
  */
 export function isRetryableClose (code: number): boolean {
-  if (code >= 4400 && code < 4500) return isRetryableStatus(code - 4000)
-  return ![1000, 1003, 1007, 1008, 1009].includes(code)
+  return !/^(100[03789]|44(?!08|29))/.test(`${code}`)
 }

@@ -1,7 +1,7 @@
 import type { ClientChatRequest } from '../../types/client.ts'
 import { isText } from '../json.ts'
 import type { Connection, Frame } from './connect-socket.ts'
-import { STOP, type Scope } from './create-chat.ts'
+import { STOP, type OwnChat, type SetState } from './create-chat.ts'
 import { createEventsDecoder, isTerminal, type SourceEvent } from './decode-events.ts'
 import { ChatError, toLost } from './errors.ts'
 
@@ -19,57 +19,48 @@ export interface SocketChat {
   readonly lose: (failure: ChatError) => void
 }
 
-/** A chat, and where it is asked. */
-export interface SocketRequest {
-  readonly id: string
-  readonly request: ClientChatRequest
+/** Where a chat is asked. */
+export interface Room {
   /** Events that may wait for their reader; more fail with `slow-reader`, for a socket cannot be paused. */
   readonly maxUnreadEvents: number
-  /** Begins the chat, now or once there is a connection. */
-  readonly join: (chat: SocketChat) => void
+  /** Begins a chat, now or once there is a connection. */
+  readonly join: (id: string, chat: SocketChat) => void
   /** Forgets it. */
-  readonly leave: () => void
+  readonly leave: (id: string) => void
 }
 
 /** Asks on a socket, and gives the events of the answer, over as many connections as it takes. */
-export async function * runChat ({ id, request, maxUnreadEvents, join, leave }: SocketRequest, { chat, signal, setState }: Scope): AsyncGenerator<SourceEvent, void, undefined> {
+export async function * runChat (id: string, request: ClientChatRequest, { maxUnreadEvents, join, leave }: Room, chat: OwnChat, signal: AbortSignal, setState: SetState): AsyncGenerator<SourceEvent, void, undefined> {
   const events: SourceEvent[] = []
-  let timer: ReturnType<typeof setTimeout> | undefined
   let wake = (): void => {}
+
+  function push (event: SourceEvent): void {
+    events.push(event)
+    wake()
+    if (!isTerminal(event)) return
+    leave(id)
+    // The server may go on with an answer that this side has given up.
+    self.connection?.send({ type: 'cancel', id })
+    self.connection = undefined
+  }
+
+  function fail (error: unknown): void {
+    push({ type: 'error', error })
+  }
 
   const { seq, decode } = createEventsDecoder((event) => {
     // Of a stopped answer its text is not wanted any more.
     if (signal.reason === STOP && !isTerminal(event) && event.type !== 'usage') return
-    emit(event)
+    push(event)
     if (events.length > maxUnreadEvents) fail(new ChatError('slow-reader', `${maxUnreadEvents} events wait (maxUnreadEvents)`))
-    // The server may go on with an answer that this side has given up.
-    if (isTerminal(event)) end()
   })
-
-  function emit (event: SourceEvent): void {
-    events.push(event)
-    wake()
-  }
-
-  function fail (error: unknown): void {
-    end()
-    emit({ type: 'error', error })
-  }
-
-  /** Of a chat that still runs, the server is told. */
-  function end (): void {
-    clearTimeout(timer)
-    leave()
-    self.connection?.send({ type: 'cancel', id })
-    self.connection = undefined
-  }
 
   const self: SocketChat = {
     begin (connection) {
       self.connection = connection
       connection.send(chat.streamId ? { type: 'resume', id, streamId: chat.streamId, after: seq() } : { ...request, type: 'chat', id })
     },
-    receive ({ id, ref, completionId, toolCallId = completionId, ...frame }) {
+    receive ({ id, completionId, toolCallId = completionId, ...frame }) {
       if (isText(frame.streamId)) chat.streamId = frame.streamId
       if (isTerminal(frame as SourceEvent)) self.connection = undefined
       // Ids that would clash with the chat's have names of their own (docs/protocol.md).
@@ -81,30 +72,27 @@ export async function * runChat ({ id, request, maxUnreadEvents, join, leave }: 
       self.connection = undefined
       if (connection && failure.retryable && chat.streamId) {
         setState({ state: 'connecting' })
-        return join(self)
+        return join(id, self)
       }
       const isLost = connection ? failure.code === 'connection' : chat.streamId && failure.code !== 'closed'
       fail(isLost ? toLost(failure) : failure)
     }
   }
 
+  // It comes at the end of every chat, too.
   signal.addEventListener('abort', () => {
     if (signal.reason !== STOP || !self.connection) return fail(STOP)
     self.connection.send({ type: 'cancel', id })
-    timer = setTimeout(fail, CANCEL_MS, STOP)
+    setTimeout(fail, CANCEL_MS, STOP)
   })
-  try {
-    setState({ state: 'connecting' })
-    signal.throwIfAborted()
-    join(self)
-    for (;;) {
-      while (events.length === 0) await new Promise<void>((resolve) => { wake = resolve })
-      for (const event of events.splice(0)) {
-        yield event
-        if (isTerminal(event)) return
-      }
+  setState({ state: 'connecting' })
+  signal.throwIfAborted()
+  join(id, self)
+  for (;;) {
+    while (events.length === 0) await new Promise<void>((resolve) => { wake = resolve })
+    for (const event of events.splice(0)) {
+      yield event
+      if (isTerminal(event)) return
     }
-  } finally {
-    end()
   }
 }

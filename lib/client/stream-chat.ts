@@ -1,15 +1,18 @@
-import type { ChatStream, ClientChatRequest, FetchLike, FetchResponse, StreamChatOptions } from '../../types/client.ts'
+import type { ChatStream, ClientChatRequest, FetchInit, FetchLike, FetchResponse, StreamChatOptions } from '../../types/client.ts'
 import { isText } from '../json.ts'
-import { isRetryableStatus } from '../retryable-status.ts'
-import { createChat, STOP, type Scope } from './create-chat.ts'
-import type { SourceEvent } from './decode-events.ts'
+import { createChat, STOP, type OwnChat, type SetState } from './create-chat.ts'
+import { isTerminal, type SourceEvent } from './decode-events.ts'
 import { ChatError, toLost } from './errors.ts'
 import { createEventReader } from './event-reader.ts'
-import { broken, readStream } from './read-stream.ts'
+import { broken, open } from './open-stream.ts'
 import { createRetries } from './retries.ts'
+import { wait } from './wait.ts'
 
 /** A `DELETE` is not waited for longer. */
 const STOP_MS = 5_000
+
+/** After the last event the server closes the response; one that does not is not waited for. */
+const CLOSE_MS = 1_000
 
 /**
  * Asks over HTTP, and reads the answer as server-sent events, of format `openai` or `events`.
@@ -23,42 +26,79 @@ const STOP_MS = 5_000
  * @param request The chat request. `stream: true` is added, and the wish for usage, unless it has `stream_options`.
  */
 export function streamChat (url: string | URL, request: ClientChatRequest, options: StreamChatOptions = {}): ChatStream {
-  return createChat((scope) => readAnswer(`${url}`, request, options, scope), options)
+  return createChat((...scope) => readAnswer(`${url}`, request, options, ...scope), options)
 }
 
 /** One answer, over as many connections as it takes. */
-async function * readAnswer (url: string, request: ClientChatRequest, options: StreamChatOptions, { chat, signal, setState }: Scope): AsyncGenerator<SourceEvent, void, undefined> {
-  const { idleTimeoutMs = 60_000, maxEventChars = 8 * 1024 * 1024, reconnect } = options
-  const retries = createRetries(reconnect, setState)
+async function * readAnswer (url: string, request: ClientChatRequest, options: StreamChatOptions, chat: OwnChat, signal: AbortSignal, setState: SetState): AsyncGenerator<SourceEvent, void, undefined> {
+  const { idleTimeoutMs = 60_000, maxEventChars = 8 * 1024 * 1024, resumeUrl } = options
+  const retries = createRetries(options.reconnect, setState)
   const reader = createEventReader(maxEventChars, Number(request.n ?? 1))
   /** The server took the request: it runs there, and is not sent again. */
   let isTaken = false
 
-  const keep = (streamId: unknown): void => {
+  function keep (streamId: unknown): void {
     // Dots alone would be another address.
-    if (isText(streamId) && !/^\.+$/.test(streamId) && options.resumeUrl !== false) chat.streamId = streamId
+    if (isText(streamId) && !/^\.+$/.test(streamId) && resumeUrl !== false) chat.streamId = streamId
   }
-  const onOpen = ({ headers }: FetchResponse): void => {
-    isTaken = true
-    keep(headers.get('x-stream-id'))
-    setState({ state: 'open' })
+
+  /** Address of the stream, where the server keeps it. */
+  function keptUrl (): string | undefined {
+    const { streamId } = chat
+    if (!streamId) return undefined
+    return resumeUrl ? resumeUrl(streamId) : url.replace(/^((\w+:)?\/\/[^/?#]+)?.*/s, `$1/api/streams/${encodeURIComponent(streamId)}`)
   }
+
   const isResumable = (): boolean => chat.streamId !== undefined && reader.position() !== undefined
-  const send = async (connection: AbortSignal): Promise<FetchResponse> => chat.streamId
-    ? await ask('GET', withQuery(resumeUrl(url, chat.streamId, options), `after=${encodeURIComponent(`${reader.position()}`)}`), options, connection)
-    : await ask('POST', url, options, connection, { stream_options: { include_usage: true }, ...request, stream: true })
-  const mayTryAgain = ({ code, status }: ChatError): boolean => isTaken
-    ? isResumable() && (!status || isRetryableStatus(status))
-    : status !== undefined || code === 'connection'
+
+  async function send (connection: AbortSignal): Promise<FetchResponse> {
+    const kept = keptUrl()
+    return kept
+      ? await ask('GET', `${kept}${kept.includes('?') ? '&' : '?'}after=${encodeURIComponent(reader.position()!)}`, options, connection)
+      : await ask('POST', url, options, connection, JSON.stringify({ stream_options: { include_usage: true }, ...request, stream: true }))
+  }
+
+  /** What one connection brings. */
+  async function * read (): AsyncGenerator<SourceEvent, void, undefined> {
+    const connection = new AbortController()
+    const abort = (): void => connection.abort()
+    let isEnded = false
+    signal.addEventListener('abort', abort, { signal: connection.signal })
+    try {
+      const response = await wait(signal, idleTimeoutMs, send(connection.signal))
+      const body = await open(response, signal)
+      isTaken = true
+      keep(response.headers.get('x-stream-id'))
+      setState({ state: 'open' })
+      const decode = reader.connect()
+      for (;;) {
+        let failure: unknown = new ChatError('truncated', 'The answer is not whole: it ended before its last event', { retryable: true })
+        // A slow reader of ours is no silence: only waits are timed.
+        const bytes = await wait(signal, idleTimeoutMs, body.read().catch(broken)).then(({ value }) => value, (cause) => { failure = cause })
+        for (const event of decode(bytes || undefined, !bytes && !isResumable())) {
+          isEnded = isTerminal(event)
+          yield event
+          if (isEnded) return
+        }
+        if (!bytes) throw failure
+      }
+    } finally {
+      // The server ends a whole answer's response itself, so that it sees one that was read, and can use the connection again.
+      const timer: { unref?: () => void } = setTimeout(abort, isEnded ? CLOSE_MS : 0)
+      timer.unref?.()
+    }
+  }
 
   signal.addEventListener('abort', () => {
-    if (signal.reason === STOP && chat.streamId) stop(resumeUrl(url, chat.streamId, options), options)
+    // Leaving a stream that the server keeps is not stopping it. Without this it ends by itself, later.
+    const kept = signal.reason === STOP && keptUrl()
+    if (kept) ask('DELETE', kept, options, AbortSignal.timeout(STOP_MS)).then(async (response) => await response.text()).catch(() => {})
   })
   for (;;) {
     try {
       setState({ state: 'connecting' })
       signal.throwIfAborted()
-      for await (const event of readStream({ send, signal, idleTimeoutMs, onOpen, isResumable }, reader)) {
+      for await (const event of read()) {
         retries.reset()
         if (event.type === 'start') keep((event as { streamId?: string }).streamId)
         yield event
@@ -66,35 +106,24 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
       return
     } catch (cause) {
       if (!(cause instanceof ChatError)) throw cause
-      const failure = isTaken && (cause.status || cause.code === 'connection') ? toLost(cause) : cause
-      if (!mayTryAgain(cause)) throw failure
+      // The server did not take this request, whatever it did with one before.
+      const isRefused = cause.status !== undefined || cause.code === 'connection'
+      const failure = isTaken && isRefused ? toLost(cause) : cause
+      if (isTaken ? !isResumable() : !isRefused) throw failure
       await retries.wait(failure, signal)
     }
   }
 }
 
-async function ask (method: string, url: string, { headers, credentials, fetch = globalThis.fetch as unknown as FetchLike }: StreamChatOptions, signal: AbortSignal, body?: object): Promise<FetchResponse> {
+async function ask (method: string, url: string, { headers, credentials, fetch = globalThis.fetch as unknown as FetchLike }: StreamChatOptions, signal: AbortSignal, body?: string): Promise<FetchResponse> {
   const init = {
     method,
     headers: { accept: 'text/event-stream', ...typeof headers === 'function' ? await headers() : headers, ...body && { 'content-type': 'application/json' } },
-    ...body && { body: JSON.stringify(body) },
-    ...credentials && { credentials },
+    body,
+    credentials,
     // The page may be on its way out.
     keepalive: method === 'DELETE',
     signal
-  }
+  } as FetchInit
   return await fetch(url, init).catch(broken)
-}
-
-function resumeUrl (url: string, streamId: string, { resumeUrl }: StreamChatOptions): string {
-  return resumeUrl ? resumeUrl(streamId) : url.replace(/^((https?:)?\/\/[^/?#]+)?.*/is, `$1/api/streams/${encodeURIComponent(streamId)}`)
-}
-
-function withQuery (url: string, query: string): string {
-  return url + (url.includes('?') ? '&' : '?') + query
-}
-
-/** Tells a server that keeps the stream that nobody wants it: leaving is not stopping there. It ends by itself, later. */
-function stop (url: string, options: StreamChatOptions): void {
-  ask('DELETE', url, options, AbortSignal.timeout(STOP_MS)).then(async (response) => await response.text()).catch(() => {})
 }

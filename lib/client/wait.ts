@@ -1,11 +1,8 @@
 import { timeout } from './errors.ts'
 
-/** Longest time that a timer takes. */
-export const MAX_TIMER_MS = 2 ** 31 - 1
-
 /** Whether a time is a bound: `0`, and more than a timer takes, is none. */
 export function isBound (ms: number): boolean {
-  return ms > 0 && ms <= MAX_TIMER_MS
+  return ms > 0 && ms < 2 ** 31
 }
 
 /**

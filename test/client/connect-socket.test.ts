@@ -9,7 +9,7 @@ t.test('a connection that has ended hears nothing more, and its end is told once
   const frames: object[] = []
   const ends: ChatError[] = []
   const socket: WebSocketInstance = { send: () => {}, close: () => {}, addEventListener: (type, listener) => events.on(type, listener) }
-  const connection = connectSocket(socket, 0, undefined, { onFrame: (frame) => frames.push(frame), onEnd: (failure) => ends.push(failure) })
+  const connection = connectSocket(socket, 0, undefined, (frame) => frames.push(frame), (failure) => ends.push(failure))
 
   events.emit('close', { code: 1006 })
   events.emit('message', { data: '{"type":"ready"}' })
