@@ -1,13 +1,12 @@
 import type { ChatOptions, ChatSocketOptions, ChatStream, ClientChatRequest, ConnectionState, StateChange, WebSocketInstance, WebSocketLike } from '../../types/client.ts'
-import { connectSocket, type Connection, type Frame } from './connect-socket.ts'
+import { STABLE_MS } from './bounds.ts'
+import { connectSocket, type Connection } from './connect-socket.ts'
 import { createChat } from './create-chat.ts'
 import { ChatError } from './errors.ts'
 import { createRetries } from './retries.ts'
 import { runChat, type Room, type SocketChat } from './run-chat.ts'
+import { valueOf } from './value-of.ts'
 import { wait } from './wait.ts'
-
-/** A connection that was open for so long is a success, even where no chat was answered. */
-const STABLE_MS = 5_000
 
 /**
  * Several chats over one WebSocket that speaks `llm-chat.v1` (docs/protocol.md). It connects with the first chat, and
@@ -89,9 +88,9 @@ function createPool (url: string, options: ChatSocketOptions): Pool {
 
   /** Opens a connection. Resolves once it takes no more chats, with the reason. */
   async function open (signal: AbortSignal): Promise<ChatError> {
-    if (!WebSocket) return new ChatError('no-websocket', 'There is no global one: give the option "WebSocket"')
+    if (!WebSocket) return new ChatError('no-websocket', 'No global WebSocket: give the option "WebSocket"')
     try {
-      const secret = typeof key === 'function' ? await wait(signal, connectTimeoutMs, Promise.resolve(key())) : key
+      const secret = await wait(signal, connectTimeoutMs, valueOf(key))
       signal.throwIfAborted()
       const socket = new WebSocket(url, ['llm-chat.v1', ...secret ? [`bearer.${toBase64Url(secret)}`] : []])
       return await new Promise((resolve) => follow(socket, resolve))
@@ -108,9 +107,12 @@ function createPool (url: string, options: ChatSocketOptions): Pool {
       if (Date.now() - openedAt >= STABLE_MS) retries.reset()
     }
     connections.add(connectSocket(socket, connectTimeoutMs, idleTimeoutMs, (frame, connection) => {
-      if (frame.type === 'goaway') retire(new ChatError('lost', 'The server closed', { retryable: true }), connection)
-      else if (frame.type === 'ready') use(connection)
-      else receive(frame)
+      if (frame.type === 'goaway') return retire(new ChatError('lost', 'The server closed', { retryable: true }), connection)
+      if (frame.type === 'ready') return use(connection)
+      const chat = chats.get(frame.ref ?? frame.id)
+      if (!chat) return
+      retries.reset()
+      chat.receive(frame)
     }, (failure, connection) => {
       connections.delete(connection)
       retire(failure, connection)
@@ -123,13 +125,6 @@ function createPool (url: string, options: ChatSocketOptions): Pool {
     openedAt = Date.now()
     setState({ state: 'open' })
     for (const { begin } of chatsOn()) begin(connection)
-  }
-
-  function receive (frame: Frame): void {
-    const chat = chats.get(frame.ref ?? frame.id)
-    if (!chat) return
-    retries.reset()
-    chat.receive(frame)
   }
 
   const room: Room = {

@@ -1,6 +1,7 @@
 import type { WebSocketInstance } from '../../types/client.ts'
 import { isObject, parseJson } from '../json.ts'
 import { isRetryableStatus } from '../retryable-status.ts'
+import { HEARTBEATS } from './bounds.ts'
 import { ChatError, timeout } from './errors.ts'
 import { isRetryableClose } from './retries.ts'
 import { isBound } from './wait.ts'
@@ -14,9 +15,6 @@ export interface Connection {
   /** Closes it, once. */
   readonly end: (failure: ChatError) => void
 }
-
-/** Silences of the server's heartbeat after which it counts as gone. */
-const HEARTBEATS = 3
 
 /**
  * Follows a WebSocket from its opening to its end.
@@ -47,14 +45,14 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
   }
 
   // They go with the socket: after its close no event comes.
-  socket.addEventListener('message', ({ data }: { data: unknown }) => {
+  socket.addEventListener('message', ({ data }: { data: string }) => {
     if (isEnded) return
-    const frame = parseJson(`${data}`)
+    const frame = parseJson(data)
     if (!isObject(frame)) return connection.end(new ChatError('invalid-response', 'The server sent what is no JSON object'))
     if (frame.type === 'ready') {
       if (isReady) return
       isReady = true
-      const { heartbeatMs } = (frame as Frame).limits ?? {}
+      const heartbeatMs = (frame as Frame).limits?.heartbeatMs
       silenceMs = idleTimeoutMs ?? (typeof heartbeatMs === 'number' ? heartbeatMs * HEARTBEATS : 0)
     }
     onFrame(frame, connection)
@@ -62,11 +60,11 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
     if (isReady) watch()
   })
   // Of a refused upgrade `ws` tells the status in a message; browsers do not.
-  socket.addEventListener('error', ({ message }: { message?: string }) => {
-    status = Number(/response: (\d+)/.exec(`${message}`)?.[1])
+  socket.addEventListener('error', ({ message }: { message: string }) => {
+    status = Number(/response: (\d+)/.exec(message)?.[1])
   })
   socket.addEventListener('close', ({ code }: { code: number }) => connection.end(new ChatError('connection', `The server answered with ${status ? `status ${status}` : `close code ${code}`}`, {
-    closeCode: code, ...status && { status }, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
+    closeCode: code, status: status || undefined, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
   })))
   watch()
   return connection

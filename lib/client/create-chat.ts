@@ -18,7 +18,8 @@ export type SetState = (change: StateChange) => void
 type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] }
 
 /**
- * Asks, and reads the answer to its last event, `end` or `error`. It throws what ends it without one.
+ * Asks, and gives the events of the answer; behind the last one, `end` or `error`, nothing is read. It throws what ends
+ * the answer without one.
  * @param signal Aborted when nobody reads any more, and, with reason {@link STOP}, when the answer is to stop.
  */
 export type Source = (chat: OwnChat, signal: AbortSignal, setState: SetState) => AsyncIterable<SourceEvent>
@@ -42,20 +43,30 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
       if (result.reason === 'complete') return result.text
       throw withText(toChatError(STOP))
     },
-    [Symbol.asyncIterator]: iterate
+    /** As a generator, but that leaving ends a wait for the next event. */
+    [Symbol.asyncIterator] () {
+      const reading = read()
+      const leave = reading.return.bind(reading)
+      reading.return = async (value) => {
+        controller.abort(LEFT)
+        return await leave(value)
+      }
+      return reading
+    }
   }
 
   async function * read (): AsyncGenerator<ClientEvent, void, undefined> {
-    if (isConsumed) throw new ChatError('consumed', 'This answer was read already')
+    if (isConsumed) throw new ChatError('consumed', 'The answer was read before')
     isConsumed = true
     const leave = (): void => controller.abort(outer?.reason)
     outer?.addEventListener('abort', leave, { signal })
     try {
-      if (outer?.aborted) leave()
+      outer?.throwIfAborted()
       signal.throwIfAborted()
       for await (const event of source(chat, signal, setState)) {
         if (signal.reason !== STOP) signal.throwIfAborted()
         yield note(event)
+        if (event.type === 'end') return
       }
     } catch (error) {
       if (signal.reason === LEFT) return
@@ -73,19 +84,8 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
     }
   }
 
-  /** As a generator, but that leaving ends a wait for the next event. */
-  function iterate (): AsyncIterableIterator<ClientEvent> {
-    const reading = read()
-    const leave = reading.return.bind(reading)
-    reading.return = async (value) => {
-      controller.abort(LEFT)
-      return await leave(value)
-    }
-    return reading
-  }
-
   function note (event: SourceEvent): ClientEvent {
-    if (event.type === 'error') throw toChatError(event.error ?? { code: 'invalid-response' })
+    if (event.type === 'error') throw toChatError(event.error)
     if (event.type === 'end') result.reason = event.reason
     if (event.type === 'usage') chat.usage = result.usage = event
     if (event.type === 'finish' && !event.choice) result.finishReason = event.reason

@@ -6,8 +6,6 @@ type Json = Record<string, any>
 
 /** Makes events of the chunks of one answer. */
 export interface OpenAiDecoder {
-  /** Whether a chunk came. */
-  readonly isStarted: () => boolean
   readonly decode: (chunk: Json) => void
   /**
    * Ends a whole answer, once: what is open finishes, and usage comes.
@@ -33,21 +31,21 @@ const finishReasons: readonly string[] = ['stop', 'length', 'tool-calls', 'conte
  * @see https://platform.openai.com/docs/api-reference/chat-streaming
  */
 export function createOpenAiDecoder (expected: number, emit: Emit): OpenAiDecoder {
-  /** Choices that began, and those of them that have finished. */
-  const begun = new Set<number>()
+  /** Calls of each choice, by its index. */
+  const choices = new Map<number, ToolCall[]>()
   const finished = new Set<number>()
-  const calls: ToolCall[] = []
-  let isStarted = false
-  let isEnded = false
+  /** A chunk came, and the answer has not ended. */
+  let isRunning = false
   let usage: UsageEvent | undefined
 
   function addChoice ({ index: choice = 0, delta, finish_reason: reason }: Json): void {
-    begun.add(choice)
+    const calls = choices.get(choice) ?? []
+    choices.set(choice, calls)
     const { content, refusal, reasoning_content: thought, reasoning = thought, reasoning_details: details = thoughtsIn(content), function_call: only, tool_calls: several = only ? [{ function: only }] : [] }: Json = delta ?? {}
     addText('reasoning-delta', choice, join(reasoning || details))
     addText('text-delta', choice, join(content))
     addText('refusal-delta', choice, refusal)
-    for (const call of several ?? []) addToolCall(choice, call)
+    for (const call of several ?? []) addToolCall(choice, calls, call)
     if (isText(reason)) finish(choice, reason)
   }
 
@@ -56,12 +54,11 @@ export function createOpenAiDecoder (expected: number, emit: Emit): OpenAiDecode
   }
 
   /** Calls are told apart by their index. Where all are 0 or missing, a new id behind whole arguments begins a call. */
-  function addToolCall (choice: number, { index: key, id, custom, function: called }: Json): void {
+  function addToolCall (choice: number, calls: ToolCall[], { index: key, id, custom, function: called }: Json): void {
     const { name, arguments: text = custom?.input }: Json = called ?? custom ?? {}
-    const known = calls.filter(({ event }) => event.choice === choice)
-    let call = known.findLast((one) => key === undefined || one.key === key)
+    let call = calls.findLast((one) => key === undefined || one.key === key)
     if (!call || (id && id !== call.id && parseJson(call.event.arguments))) {
-      const index = known.length
+      const index = calls.length
       calls.push(call = { key, id, event: { type: 'tool-call-end', choice, index, arguments: '' } })
       emit({ type: 'tool-call-start', choice, index, id: id ?? '', name: name ?? '' })
     }
@@ -77,27 +74,27 @@ export function createOpenAiDecoder (expected: number, emit: Emit): OpenAiDecode
     finished.add(choice)
     if (rawReason === 'error') emit({ type: 'error', error: 'The upstream failed' })
     const reason = rawReason?.replace('_', '-') ?? 'stop'
-    for (const { event } of calls) if (event.choice === choice && reason !== 'length') emit(event)
+    if (reason !== 'length') for (const { event } of choices.get(choice) ?? []) emit(event)
     emit({ type: 'finish', choice, reason: (finishReasons.includes(reason) ? reason : 'other') as FinishReason, rawReason })
   }
 
   return {
-    isStarted: () => isStarted,
-    decode ({ id = '', model = '', created = 0, error, usage: counted, choices }) {
+    decode ({ id = '', model = '', created = 0, error, usage: counted, choices: items }) {
       if (error) return emit({ type: 'error', error })
-      if (!isStarted) emit({ type: 'start', id, model, created })
-      isStarted = true
+      if (!isRunning) emit({ type: 'start', id, model, created })
+      isRunning = true
       if (counted) usage = toUsage(counted)
       try {
-        for (const choice of choices ?? []) addChoice(choice)
+        for (const item of items ?? []) addChoice(item)
       } catch {
-        emit(invalid('The server sent a broken chunk'))
+        emit(invalid('The server sent what is no chunk'))
       }
     },
     end (isDone) {
-      if (isEnded || !isStarted || !(isDone || (finished.size >= expected && finished.size === begun.size))) return
-      isEnded = true
-      for (const choice of begun) finish(choice, null)
+      const isFinished = finished.size >= expected && finished.size === choices.size
+      if (!isRunning || !(isDone || isFinished)) return
+      isRunning = false
+      for (const choice of choices.keys()) finish(choice, null)
       if (usage) emit(usage)
       emit({ type: 'end', reason: 'complete' })
     }

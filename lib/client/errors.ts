@@ -58,7 +58,7 @@ export class ChatError extends Error implements ChatErrorDetails {
 export function toChatError (error: unknown): ChatError {
   const told: Record<string, any> = isObject(error) ? error : { message: error }
   const { code, type, message = '' } = told
-  return new ChatError(`${code ?? type ?? 'upstream-failed'}`, `${message}`, { retryable: type !== 'invalid_request_error', ...told })
+  return new ChatError(`${code ?? type ?? (error ? 'upstream-failed' : 'invalid-response')}`, `${message}`, { retryable: type !== 'invalid_request_error', ...told })
 }
 
 /** What a chat that ran learns of the end of its connection. */

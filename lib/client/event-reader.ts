@@ -31,15 +31,18 @@ export function createEventReader (maxBufferSize: number, choices: number): Even
   const numbered = createEventsDecoder(emit)
   const openai = createOpenAiDecoder(choices, emit)
   let lastId: string | undefined
+  let isOpenAi = false
   let isCut = false
 
   function decode (data: string, name = 'message'): void {
     const json: any = parseJson(data)
     if (name === 'error') return emit({ type: 'error', error: json?.error ?? json ?? data })
     if (name !== 'message') return
-    if (isObject(json)) return (json.type && !json.choices ? numbered : openai).decode(json)
     if (data === '[DONE]') return openai.end(true)
-    if (!isCut) emit(invalid('The server sent what is no JSON object'))
+    if (!isObject(json)) return isCut ? undefined : emit(invalid('The server sent what is no JSON object'))
+    isOpenAi = !json.type || Boolean(json.choices)
+    const { decode } = isOpenAi ? openai : numbered
+    decode(json)
   }
 
   function connect (): ReadBytes {
@@ -62,5 +65,5 @@ export function createEventReader (maxBufferSize: number, choices: number): Even
     }
   }
 
-  return { position: () => openai.isStarted() ? lastId : lastId ?? numbered.seq(), connect }
+  return { position: () => lastId ?? (isOpenAi ? undefined : numbered.seq()), connect }
 }

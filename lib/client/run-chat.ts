@@ -1,12 +1,10 @@
 import type { ClientChatRequest } from '../../types/client.ts'
 import { isText } from '../json.ts'
+import { CANCEL_MS } from './bounds.ts'
 import type { Connection, Frame } from './connect-socket.ts'
 import { STOP, type OwnChat, type SetState } from './create-chat.ts'
 import { createEventsDecoder, isTerminal, type SourceEvent } from './decode-events.ts'
 import { ChatError, toLost } from './errors.ts'
-
-/** The last frame of a cancelled chat is not waited for longer. */
-const CANCEL_MS = 1_000
 
 /** One chat, as its socket sees it. */
 export interface SocketChat {
@@ -90,9 +88,6 @@ export async function * runChat (id: string, request: ClientChatRequest, { maxUn
   join(id, self)
   for (;;) {
     while (events.length === 0) await new Promise<void>((resolve) => { wake = resolve })
-    for (const event of events.splice(0)) {
-      yield event
-      if (isTerminal(event)) return
-    }
+    yield * events.splice(0)
   }
 }

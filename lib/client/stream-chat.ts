@@ -1,18 +1,14 @@
 import type { ChatStream, ClientChatRequest, FetchInit, FetchLike, FetchResponse, StreamChatOptions } from '../../types/client.ts'
 import { isText } from '../json.ts'
+import { CLOSE_MS, STOP_MS } from './bounds.ts'
 import { createChat, STOP, type OwnChat, type SetState } from './create-chat.ts'
 import { isTerminal, type SourceEvent } from './decode-events.ts'
 import { ChatError, toLost } from './errors.ts'
 import { createEventReader } from './event-reader.ts'
 import { broken, open } from './open-stream.ts'
+import { valueOf } from './value-of.ts'
 import { createRetries } from './retries.ts'
 import { wait } from './wait.ts'
-
-/** A `DELETE` is not waited for longer. */
-const STOP_MS = 5_000
-
-/** After the last event the server closes the response; one that does not is not waited for. */
-const CLOSE_MS = 1_000
 
 /**
  * Asks over HTTP, and reads the answer as server-sent events, of format `openai` or `events`.
@@ -31,9 +27,9 @@ export function streamChat (url: string | URL, request: ClientChatRequest, optio
 
 /** One answer, over as many connections as it takes. */
 async function * readAnswer (url: string, request: ClientChatRequest, options: StreamChatOptions, chat: OwnChat, signal: AbortSignal, setState: SetState): AsyncGenerator<SourceEvent, void, undefined> {
-  const { idleTimeoutMs = 60_000, maxEventChars = 8 * 1024 * 1024, resumeUrl } = options
+  const { idleTimeoutMs = 60_000, maxEventChars = 8_388_608, resumeUrl } = options
   const retries = createRetries(options.reconnect, setState)
-  const reader = createEventReader(maxEventChars, Number(request.n ?? 1))
+  const reader = createEventReader(maxEventChars, request.n ?? 1)
   /** The server took the request: it runs there, and is not sent again. */
   let isTaken = false
 
@@ -63,7 +59,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
     const connection = new AbortController()
     const abort = (): void => connection.abort()
     let isEnded = false
-    signal.addEventListener('abort', abort, { signal: connection.signal })
+    signal.addEventListener('abort', abort)
     try {
       const response = await wait(signal, idleTimeoutMs, send(connection.signal))
       const body = await open(response, signal)
@@ -78,11 +74,11 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
         for (const event of decode(bytes || undefined, !bytes && !isResumable())) {
           isEnded = isTerminal(event)
           yield event
-          if (isEnded) return
         }
         if (!bytes) throw failure
       }
     } finally {
+      signal.removeEventListener('abort', abort)
       // The server ends a whole answer's response itself, so that it sees one that was read, and can use the connection again.
       const timer: { unref?: () => void } = setTimeout(abort, isEnded ? CLOSE_MS : 0)
       timer.unref?.()
@@ -92,7 +88,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
   signal.addEventListener('abort', () => {
     // Leaving a stream that the server keeps is not stopping it. Without this it ends by itself, later.
     const kept = signal.reason === STOP && keptUrl()
-    if (kept) ask('DELETE', kept, options, AbortSignal.timeout(STOP_MS)).then(async (response) => await response.text()).catch(() => {})
+    if (kept) ask('DELETE', kept, options, AbortSignal.timeout(STOP_MS)).catch(() => {})
   })
   for (;;) {
     try {
@@ -103,11 +99,10 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
         if (event.type === 'start') keep((event as { streamId?: string }).streamId)
         yield event
       }
-      return
     } catch (cause) {
       if (!(cause instanceof ChatError)) throw cause
       // The server did not take this request, whatever it did with one before.
-      const isRefused = cause.status !== undefined || cause.code === 'connection'
+      const isRefused = cause.status || cause.code === 'connection'
       const failure = isTaken && isRefused ? toLost(cause) : cause
       if (isTaken ? !isResumable() : !isRefused) throw failure
       await retries.wait(failure, signal)
@@ -118,7 +113,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
 async function ask (method: string, url: string, { headers, credentials, fetch = globalThis.fetch as unknown as FetchLike }: StreamChatOptions, signal: AbortSignal, body?: string): Promise<FetchResponse> {
   const init = {
     method,
-    headers: { accept: 'text/event-stream', ...typeof headers === 'function' ? await headers() : headers, ...body && { 'content-type': 'application/json' } },
+    headers: { accept: 'text/event-stream', ...await valueOf(headers), ...body && { 'content-type': 'application/json' } },
     body,
     credentials,
     // The page may be on its way out.

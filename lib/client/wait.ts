@@ -14,16 +14,14 @@ export function isBound (ms: number): boolean {
 export async function wait<Result> (signal: AbortSignal, ms: number, waiting?: Promise<Result>): Promise<Result> {
   let timer: ReturnType<typeof setTimeout> | undefined
   let leave!: () => void
-  try {
-    return await new Promise((resolve, reject) => {
-      leave = () => reject(signal.reason)
-      signal.addEventListener('abort', leave)
-      if (signal.aborted) leave()
-      if (isBound(ms)) timer = setTimeout(() => waiting ? reject(timeout(ms)) : resolve(undefined as Result), ms)
-      waiting?.then(resolve, reject)
-    })
-  } finally {
+  return await new Promise<Result>((resolve, reject) => {
+    leave = () => reject(signal.reason)
+    signal.addEventListener('abort', leave)
+    if (signal.aborted) leave()
+    if (isBound(ms)) timer = setTimeout(() => waiting ? reject(timeout(ms)) : resolve(undefined as Result), ms)
+    waiting?.then(resolve, reject)
+  }).finally(() => {
     signal.removeEventListener('abort', leave)
     clearTimeout(timer)
-  }
+  })
 }

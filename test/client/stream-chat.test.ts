@@ -148,6 +148,8 @@ t.test('a refused request is an error with status, code and message', async (t) 
   t.equal(exchanges.length, 1, 'a 4xx is not tried again')
   t.match(await failureOf(streamChat(plain.url, request, { reconnect: soonAgain })), { code: 'http-status', status: 403, message: 'The server answered with status 403' })
   t.equal(plain.exchanges.length, 1)
+  const nameless = await startServer(t, ({ response }) => refuse(response, 401, {}, { message: null, code: null, type: 'x' }))
+  t.match(await failureOf(streamChat(nameless.url, request)), { code: 'http-status', message: 'The server answered with status 401' })
 })
 
 t.test('a status that will not pass is told by x-should-retry', async (t) => {
@@ -574,6 +576,18 @@ t.test('a whole answer leaves its connection to the next one', async (t) => {
   for (let chats = 0; chats < 5; chats++) t.equal(await streamChat(url, request).text(), 'Hello')
 
   t.ok(sockets.size < 5, `${sockets.size} connections`)
+})
+
+t.test('a server that ends the response behind the last event sees one that was read', async (t) => {
+  const { url, exchanges } = await startServer(t, async ({ response }) => {
+    openStream(response).write(whole)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    response.end()
+  })
+
+  t.equal(await streamChat(url, request).text(), 'Hello')
+  await soon('the end of the response', exchanges[0]?.closed ?? Promise.reject(new Error('no request')))
+  t.ok(exchanges[0]?.response.writableFinished, 'not one that was left')
 })
 
 t.test('a server that does not end the response is left a second after the last event', async (t) => {
