@@ -17,7 +17,7 @@ export function createChatManager ({ maxConcurrentStreams = 5 }: ChatManagerOpti
   const isFull = (): boolean => maxConcurrentStreams > 0 && size >= maxConcurrentStreams
 
   function stop (session?: string): void {
-    for (const [name, { cancel }] of sessions) if (session === undefined || name === session) cancel()
+    for (const [name, { cancel }] of sessions) if (name === (session ?? name)) cancel()
   }
 
   /** Waits for a turn, which is over as soon as nobody wants the answer any more, read or not. */

@@ -4,7 +4,7 @@ import { connectSocket, type Connection } from './connect-socket.ts'
 import { createChat } from './create-chat.ts'
 import { ChatError } from './errors.ts'
 import { createRetries } from './retries.ts'
-import { runChat, type Room, type SocketChat } from './run-chat.ts'
+import { runChat, type SocketChat } from './run-chat.ts'
 import { valueOf } from './value-of.ts'
 import { wait } from './wait.ts'
 
@@ -127,15 +127,11 @@ function createPool (url: string, options: ChatSocketOptions): Pool {
     for (const { begin } of chatsOn()) begin(connection)
   }
 
-  const room: Room = {
-    maxUnreadEvents,
-    join (id, chat) {
-      if (!current && !chats.has(id) && chatsOn().length >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait (maxQueuedChats)`, { retryable: true })
-      chats.set(id, chat)
-      if (current) chat.begin(current)
-      else pool.connect()
-    },
-    leave: (id) => chats.delete(id)
+  function join (id: string, chat: SocketChat): void {
+    if (!current && !chats.has(id) && chatsOn().length >= maxQueuedChats) throw new ChatError('queue-full', `${maxQueuedChats} chats wait (maxQueuedChats)`, { retryable: true })
+    chats.set(id, chat)
+    if (current) chat.begin(current)
+    else connect()
   }
 
   /** @param error Tells of an end that was not wanted. */
@@ -145,19 +141,21 @@ function createPool (url: string, options: ChatSocketOptions): Pool {
     setState({ state: 'closed', error })
   }
 
+  function connect (): void {
+    if (wanted) return
+    const { signal } = wanted = new AbortController()
+    keepConnected(signal).catch((failure) => signal.aborted || giveUp(failure, failure))
+  }
+
   const pool: Pool = {
     state: 'idle',
-    connect () {
-      if (wanted) return
-      const { signal } = wanted = new AbortController()
-      keepConnected(signal).catch((failure) => signal.aborted || giveUp(failure, failure))
-    },
+    connect,
     chat (request, options) {
       const id = `c${++count}`
-      return createChat((...scope) => runChat(id, request, room, ...scope), options)
+      return createChat((...scope) => runChat({ ...request, type: 'chat', id }, maxUnreadEvents, chats, join, ...scope), options)
     },
     close () {
-      const failure = new ChatError('closed', 'The ChatSocket was closed')
+      const failure = new ChatError('closed', 'The socket was closed')
       wanted?.abort(failure)
       for (const { end } of connections) end(failure)
       giveUp(failure)

@@ -63,7 +63,7 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
   socket.addEventListener('error', ({ message }: { message: string }) => {
     status = Number(/response: (\d+)/.exec(message)?.[1])
   })
-  socket.addEventListener('close', ({ code }: { code: number }) => connection.end(new ChatError('connection', `The server answered with ${status ? `status ${status}` : `close code ${code}`}`, {
+  socket.addEventListener('close', ({ code }: { code: number }) => connection.end(new ChatError('connection', status ? `The server answered with status ${status}` : `The server closed with ${code}`, {
     closeCode: code, status: status || undefined, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
   })))
   watch()

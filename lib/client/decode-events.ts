@@ -19,8 +19,7 @@ export function createEventsDecoder (emit: Emit): EventsDecoder {
   let last = 0
   return {
     seq: () => last,
-    decode ({ seq = last + 1, ...fields }) {
-      const event = fields as SourceEvent
+    decode ({ seq = last + 1, ...event }: any) {
       if (seq === last + 1) {
         last++
         emit(event)

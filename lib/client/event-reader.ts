@@ -1,4 +1,4 @@
-import { createParser } from 'eventsource-parser'
+import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { isObject, parseJson } from '../json.ts'
 import { createEventsDecoder, invalid, type Emit, type SourceEvent } from './decode-events.ts'
 import { createOpenAiDecoder } from './decode-openai.ts'
@@ -34,10 +34,11 @@ export function createEventReader (maxBufferSize: number, choices: number): Even
   let isOpenAi = false
   let isCut = false
 
-  function decode (data: string, name = 'message'): void {
+  function onEvent ({ data, event = 'message', id = lastId }: EventSourceMessage): void {
     const json: any = parseJson(data)
-    if (name === 'error') return emit({ type: 'error', error: json?.error ?? json ?? data })
-    if (name !== 'message') return
+    lastId = id
+    if (event === 'error') return emit({ type: 'error', error: json?.error ?? json ?? data })
+    if (event !== 'message') return
     if (data === '[DONE]') return openai.end(true)
     if (!isObject(json)) return isCut ? undefined : emit(invalid('The server sent what is no JSON object'))
     isOpenAi = !json.type || Boolean(json.choices)
@@ -49,12 +50,9 @@ export function createEventReader (maxBufferSize: number, choices: number): Even
     const decoder = new TextDecoder()
     const { feed } = createParser({
       maxBufferSize,
-      onEvent ({ data, event, id = lastId }) {
-        decode(data, event)
-        lastId = id
-      },
+      onEvent,
       onError ({ type }) {
-        if (type === 'max-buffer-size-exceeded') emit({ type: 'error', error: { code: 'event-too-large', message: `More than ${maxBufferSize} characters (maxEventChars)` } })
+        if (type === 'max-buffer-size-exceeded') emit({ type: 'error', error: { code: 'event-too-large', message: `Over ${maxBufferSize} characters (maxEventChars)` } })
       }
     })
     return (bytes, isLast = false) => {

@@ -17,18 +17,12 @@ export interface SocketChat {
   readonly lose: (failure: ChatError) => void
 }
 
-/** Where a chat is asked. */
-export interface Room {
-  /** Events that may wait for their reader; more fail with `slow-reader`, for a socket cannot be paused. */
-  readonly maxUnreadEvents: number
-  /** Begins a chat, now or once there is a connection. */
-  readonly join: (id: string, chat: SocketChat) => void
-  /** Forgets it. */
-  readonly leave: (id: string) => void
-}
+/** What asks for a chat. */
+export type ChatFrame = ClientChatRequest & { type: 'chat', id: string }
 
 /** Asks on a socket, and gives the events of the answer, over as many connections as it takes. */
-export async function * runChat (id: string, request: ClientChatRequest, { maxUnreadEvents, join, leave }: Room, chat: OwnChat, signal: AbortSignal, setState: SetState): AsyncGenerator<SourceEvent, void, undefined> {
+export async function * runChat (request: ChatFrame, maxUnreadEvents: number, chats: Map<string, SocketChat>, join: (id: string, chat: SocketChat) => void, chat: OwnChat, signal: AbortSignal, setState: SetState): AsyncGenerator<SourceEvent, void, undefined> {
+  const { id } = request
   const events: SourceEvent[] = []
   let wake = (): void => {}
 
@@ -36,7 +30,7 @@ export async function * runChat (id: string, request: ClientChatRequest, { maxUn
     events.push(event)
     wake()
     if (!isTerminal(event)) return
-    leave(id)
+    chats.delete(id)
     // The server may go on with an answer that this side has given up.
     self.connection?.send({ type: 'cancel', id })
     self.connection = undefined
@@ -56,7 +50,7 @@ export async function * runChat (id: string, request: ClientChatRequest, { maxUn
   const self: SocketChat = {
     begin (connection) {
       self.connection = connection
-      connection.send(chat.streamId ? { type: 'resume', id, streamId: chat.streamId, after: seq() } : { ...request, type: 'chat', id })
+      connection.send(chat.streamId ? { type: 'resume', id, streamId: chat.streamId, after: seq() } : request)
     },
     receive ({ id, completionId, toolCallId = completionId, ...frame }) {
       if (isText(frame.streamId)) chat.streamId = frame.streamId

@@ -45,7 +45,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
     return resumeUrl ? resumeUrl(streamId) : url.replace(/^((\w+:)?\/\/[^/?#]+)?.*/s, `$1/api/streams/${encodeURIComponent(streamId)}`)
   }
 
-  const isResumable = (): boolean => chat.streamId !== undefined && reader.position() !== undefined
+  const isResumable = (): boolean => Boolean(chat.streamId) && reader.position() !== undefined
 
   async function send (connection: AbortSignal): Promise<FetchResponse> {
     const kept = keptUrl()
@@ -70,8 +70,8 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
       for (;;) {
         let failure: unknown = new ChatError('truncated', 'The answer is not whole: it ended before its last event', { retryable: true })
         // A slow reader of ours is no silence: only waits are timed.
-        const bytes = await wait(signal, idleTimeoutMs, body.read().catch(broken)).then(({ value }) => value, (cause) => { failure = cause })
-        for (const event of decode(bytes || undefined, !bytes && !isResumable())) {
+        const bytes = await wait(signal, idleTimeoutMs, body.read().catch(broken)).then(({ value }) => value, (cause): undefined => { failure = cause })
+        for (const event of decode(bytes, !bytes && !isResumable())) {
           isEnded = isTerminal(event)
           yield event
         }

@@ -18,7 +18,7 @@ export async function wait<Result> (signal: AbortSignal, ms: number, waiting?: P
     leave = () => reject(signal.reason)
     signal.addEventListener('abort', leave)
     if (signal.aborted) leave()
-    if (isBound(ms)) timer = setTimeout(() => waiting ? reject(timeout(ms)) : resolve(undefined as Result), ms)
+    if (isBound(ms)) timer = setTimeout(waiting ? () => reject(timeout(ms)) : resolve as () => void, ms)
     waiting?.then(resolve, reject)
   }).finally(() => {
     signal.removeEventListener('abort', leave)
