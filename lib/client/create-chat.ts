@@ -18,8 +18,7 @@ export type SetState = (change: StateChange) => void
 type Mutable<Type> = { -readonly [Key in keyof Type]: Type[Key] }
 
 /**
- * Asks, and gives the events of the answer; behind the last one, `end` or `error`, nothing is read. It throws what ends
- * the answer without one.
+ * Asks, and reads the answer to its last event, `end` or `error`. It throws what ends it without one.
  * @param signal Aborted when nobody reads any more, and, with reason {@link STOP}, when the answer is to stop.
  */
 export type Source = (chat: OwnChat, signal: AbortSignal, setState: SetState) => AsyncIterable<SourceEvent>
@@ -66,7 +65,6 @@ export function createChat (source: Source, options: ChatOptions & ConnectionOpt
       for await (const event of source(chat, signal, setState)) {
         if (signal.reason !== STOP) signal.throwIfAborted()
         yield note(event)
-        if (event.type === 'end') return
       }
     } catch (error) {
       if (signal.reason === LEFT) return

@@ -74,7 +74,7 @@ export function createOpenAiDecoder (expected: number, emit: Emit): OpenAiDecode
     finished.add(choice)
     if (rawReason === 'error') emit({ type: 'error', error: 'The upstream failed' })
     const reason = rawReason?.replace('_', '-') ?? 'stop'
-    if (reason !== 'length') for (const { event } of choices.get(choice) ?? []) emit(event)
+    if (reason !== 'length') for (const { event } of choices.get(choice)!) emit(event)
     emit({ type: 'finish', choice, reason: (finishReasons.includes(reason) ? reason : 'other') as FinishReason, rawReason })
   }
 

@@ -82,6 +82,9 @@ export async function * runChat (request: ChatFrame, maxUnreadEvents: number, ch
   join(id, self)
   for (;;) {
     while (events.length === 0) await new Promise<void>((resolve) => { wake = resolve })
-    yield * events.splice(0)
+    for (const event of events.splice(0)) {
+      yield event
+      if (isTerminal(event)) return
+    }
   }
 }

@@ -74,6 +74,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
         for (const event of decode(bytes, !bytes && !isResumable())) {
           isEnded = isTerminal(event)
           yield event
+          if (isEnded) return
         }
         if (!bytes) throw failure
       }
@@ -99,6 +100,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
         if (event.type === 'start') keep((event as { streamId?: string }).streamId)
         yield event
       }
+      return
     } catch (cause) {
       if (!(cause instanceof ChatError)) throw cause
       // The server did not take this request, whatever it did with one before.

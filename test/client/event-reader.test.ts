@@ -110,7 +110,7 @@ t.test('deltas of a chunk become events, and its finish ends its tool calls', as
 })
 
 t.test('fields that are null or of a wrong type are as if they were not there', async (t) => {
-  const events = readText(chunk({ delta: { tool_calls: [{ index: 0, function: null }] } }) + `data: ${JSON.stringify({ choices: null, usage: { prompt_tokens: null, completion_tokens: '5' } })}\n\ndata: [DONE]\n\n`)
+  const events = readText(chunk({ delta: { tool_calls: null } }) + chunk({ delta: { tool_calls: [{ index: 0, function: null }] } }) + `data: ${JSON.stringify({ choices: null, usage: { prompt_tokens: null, completion_tokens: '5' } })}\n\ndata: [DONE]\n\n`)
 
   t.same(events.slice(1), [
     { type: 'tool-call-start', choice: 0, index: 0, id: '', name: '' },
