@@ -88,7 +88,7 @@ function createPool (url: string, options: ChatSocketOptions): Pool {
 
   /** Opens a connection. Resolves once it takes no more chats, with the reason. */
   async function open (signal: AbortSignal): Promise<ChatError> {
-    if (!WebSocket) return new ChatError('no-websocket', 'No global WebSocket: give the option "WebSocket"')
+    if (!WebSocket) return new ChatError('no-websocket', 'No WebSocket: give the option "WebSocket"')
     try {
       const secret = await wait(signal, connectTimeoutMs, valueOf(key))
       signal.throwIfAborted()
@@ -100,24 +100,26 @@ function createPool (url: string, options: ChatSocketOptions): Pool {
   }
 
   function follow (socket: WebSocketInstance, resolve: (failure: ChatError) => void): void {
-    function retire (failure: ChatError, connection: Connection): void {
-      resolve(failure)
-      if (current !== connection) return
-      current = undefined
-      if (Date.now() - openedAt >= STABLE_MS) retries.reset()
-    }
-    connections.add(connectSocket(socket, connectTimeoutMs, idleTimeoutMs, (frame, connection) => {
-      if (frame.type === 'goaway') return retire(new ChatError('lost', 'The server closed', { retryable: true }), connection)
+    const connection = connectSocket(socket, connectTimeoutMs, idleTimeoutMs, (frame) => {
+      if (frame.type === 'goaway') return retire(new ChatError('lost', 'The server closed', { retryable: true }))
       if (frame.type === 'ready') return use(connection)
       const chat = chats.get(frame.ref ?? frame.id)
       if (!chat) return
       retries.reset()
       chat.receive(frame)
-    }, (failure, connection) => {
+    }, (failure) => {
       connections.delete(connection)
-      retire(failure, connection)
+      retire(failure)
       for (const { lose } of chatsOn(connection)) lose(failure)
-    }))
+    })
+    connections.add(connection)
+
+    function retire (failure: ChatError): void {
+      resolve(failure)
+      if (current !== connection) return
+      current = undefined
+      if (Date.now() - openedAt >= STABLE_MS) retries.reset()
+    }
   }
 
   function use (connection: Connection): void {

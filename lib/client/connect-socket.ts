@@ -22,40 +22,37 @@ export interface Connection {
  * @param idleTimeoutMs The same for later silences; `undefined` goes by the server's heartbeat.
  * @param onEnd Told once that it has ended, ready or not.
  */
-export function connectSocket (socket: WebSocketInstance, silenceMs: number, idleTimeoutMs: number | undefined, onFrame: (frame: Frame, connection: Connection) => void, onEnd: (failure: ChatError, connection: Connection) => void): Connection {
+export function connectSocket (socket: WebSocketInstance, silenceMs: number, idleTimeoutMs: number | undefined, onFrame: (frame: Frame) => void, onEnd: (failure: ChatError) => void): Connection {
   let timer: ReturnType<typeof setTimeout> | undefined
   let status = 0
   let isReady = false
   let isEnded = false
 
-  const connection: Connection = {
-    send: (frame) => socket.send(JSON.stringify(frame)),
-    end (failure) {
-      if (isEnded) return
-      isEnded = true
-      clearTimeout(timer)
-      socket.close(1000)
-      onEnd(failure, connection)
-    }
+  function end (failure: ChatError): void {
+    if (isEnded) return
+    isEnded = true
+    clearTimeout(timer)
+    socket.close(1000)
+    onEnd(failure)
   }
 
   function watch (): void {
     clearTimeout(timer)
-    if (isBound(silenceMs)) timer = setTimeout(() => connection.end(timeout(silenceMs)), silenceMs)
+    if (isBound(silenceMs)) timer = setTimeout(() => end(timeout(silenceMs)), silenceMs)
   }
 
   // They go with the socket: after its close no event comes.
   socket.addEventListener('message', ({ data }: { data: string }) => {
     if (isEnded) return
     const frame = parseJson(data)
-    if (!isObject(frame)) return connection.end(new ChatError('invalid-response', 'The server sent what is no JSON object'))
+    if (!isObject(frame)) return end(new ChatError('invalid-response', 'The server sent what is no JSON object'))
     if (frame.type === 'ready') {
       if (isReady) return
       isReady = true
       const heartbeatMs = (frame as Frame).limits?.heartbeatMs
       silenceMs = idleTimeoutMs ?? (typeof heartbeatMs === 'number' ? heartbeatMs * HEARTBEATS : 0)
     }
-    onFrame(frame, connection)
+    onFrame(frame)
     // Until the server is ready, nothing else counts.
     if (isReady) watch()
   })
@@ -63,9 +60,9 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
   socket.addEventListener('error', ({ message }: { message: string }) => {
     status = Number(/response: (\d+)/.exec(message)?.[1])
   })
-  socket.addEventListener('close', ({ code }: { code: number }) => connection.end(new ChatError('connection', status ? `The server answered with status ${status}` : `The server closed with ${code}`, {
+  socket.addEventListener('close', ({ code }: { code: number }) => end(new ChatError('connection', status ? `The server answered with status ${status}` : `The server closed with ${code}`, {
     closeCode: code, status: status || undefined, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
   })))
   watch()
-  return connection
+  return { end, send: (frame) => socket.send(JSON.stringify(frame)) }
 }

@@ -36,9 +36,7 @@ export async function * runChat (request: ChatFrame, maxUnreadEvents: number, ch
     self.connection = undefined
   }
 
-  function fail (error: unknown): void {
-    push({ type: 'error', error })
-  }
+  const fail = (error: unknown): void => push({ type: 'error', error })
 
   const { seq, decode } = createEventsDecoder((event) => {
     // Of a stopped answer its text is not wanted any more.
