@@ -34,7 +34,7 @@ export function createChatManager ({ maxConcurrentStreams = 5 }: ChatManagerOpti
   }
 
   async function * run (session: string, open: OpenChat, chat: OwnChat, signal: AbortSignal, setState: SetState): AsyncGenerator<SourceEvent, void, undefined> {
-    // Before the next one of the session takes its place: that one stops this first.
+    // The session's next answer stops this one before it takes its place.
     signal.addEventListener('abort', () => sessions.delete(session))
     // Of a browser; Node has none.
     const page = globalThis as Partial<EventTarget>

@@ -32,6 +32,7 @@ export function createEventReader (maxBufferSize: number, choices: number): Even
   const openai = createOpenAiDecoder(choices, emit)
   let lastId: string | undefined
   let isOpenAi = false
+  /** What comes now was cut off by the end of the connection: it need not be whole. */
   let isCut = false
 
   function onEvent ({ data, event = 'message', id = lastId }: EventSourceMessage): void {

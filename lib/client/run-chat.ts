@@ -20,7 +20,12 @@ export interface SocketChat {
 /** What asks for a chat. */
 export type ChatFrame = ClientChatRequest & { type: 'chat', id: string }
 
-/** Asks on a socket, and gives the events of the answer, over as many connections as it takes. */
+/**
+ * Asks on a socket, and gives the events of the answer, over as many connections as it takes.
+ * @param maxUnreadEvents Events that may wait for their reader; more fail with `slow-reader`, for a socket cannot be paused.
+ * @param chats Those of the socket, by their ids.
+ * @param join Begins the chat, now or once there is a connection.
+ */
 export async function * runChat (request: ChatFrame, maxUnreadEvents: number, chats: Map<string, SocketChat>, join: (id: string, chat: SocketChat) => void, chat: OwnChat, signal: AbortSignal, setState: SetState): AsyncGenerator<SourceEvent, void, undefined> {
   const { id } = request
   const events: SourceEvent[] = []
@@ -69,7 +74,7 @@ export async function * runChat (request: ChatFrame, maxUnreadEvents: number, ch
     }
   }
 
-  // It comes at the end of every chat, too.
+  // The signal is aborted at the end of every chat, too: nothing else need be let go of.
   signal.addEventListener('abort', () => {
     if (signal.reason !== STOP || !self.connection) return fail(STOP)
     self.connection.send({ type: 'cancel', id })

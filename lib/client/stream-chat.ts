@@ -81,7 +81,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
     } finally {
       signal.removeEventListener('abort', abort)
       // The server ends a whole answer's response itself, so that it sees one that was read, and can use the connection again.
-      const timer: { unref?: () => void } = setTimeout(abort, isEnded ? CLOSE_MS : 0)
+      const timer = setTimeout(abort, isEnded ? CLOSE_MS : 0) as { unref?: () => void }
       timer.unref?.()
     }
   }
