@@ -17,3 +17,6 @@ export const CLOSE_MS = 1_000
 
 /** The body of a refusal is not waited for longer. */
 export const REFUSAL_MS = 2_000
+
+/** Longest part of a refusal's body that is read for its error, in characters. */
+export const MAX_REFUSAL_CHARS = 65_536

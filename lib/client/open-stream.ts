@@ -1,7 +1,7 @@
 import type { ByteReader, FetchResponse } from '../../types/client.ts'
 import { parseJson } from '../json.ts'
 import { isRetryableStatus } from '../retryable-status.ts'
-import { REFUSAL_MS } from './bounds.ts'
+import { MAX_REFUSAL_CHARS, REFUSAL_MS } from './bounds.ts'
 import { ChatError } from './errors.ts'
 import { wait } from './wait.ts'
 
@@ -17,13 +17,25 @@ export async function open (response: FetchResponse, signal: AbortSignal): Promi
   const { ok, status, headers, body } = response
   const type = headers.get('content-type') ?? ''
   if (!ok) {
-    const json: any = parseJson(await wait(signal, REFUSAL_MS, response.text()).catch(() => ''))
+    const json: any = parseJson(body ? await wait(signal, REFUSAL_MS, readText(body.getReader())).catch(() => '') : '')
     const retryable = isRetryableStatus(status) && headers.get('x-should-retry') !== 'false'
     throw new ChatError(`${json?.error?.code ?? 'http-status'}`, `${json?.error?.message ?? `The server answered with status ${status}`}`, { status, retryable, retryAfterMs: readRetryAfter(headers.get('retry-after') ?? '') })
   }
   // 204: a stream that ended, and was seen to its end.
   if (body && /^text\/event-stream *(;|$)/i.test(type)) return body.getReader()
   throw new ChatError('invalid-response', `The server sent content-type ${type}, expected text/event-stream`, { status })
+}
+
+/** As far as an error goes: a refusal may be anything, and without end. */
+async function readText (body: ByteReader): Promise<string> {
+  const decoder = new TextDecoder()
+  let text = ''
+  while (text.length < MAX_REFUSAL_CHARS) {
+    const { value } = await body.read()
+    if (!value) break
+    text += decoder.decode(value, { stream: true })
+  }
+  return text
 }
 
 /** Seconds or a date, as milliseconds. @see https://www.rfc-editor.org/rfc/rfc9110#field.retry-after */

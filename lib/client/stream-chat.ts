@@ -1,7 +1,7 @@
 import type { ChatStream, ClientChatRequest, FetchInit, FetchLike, FetchResponse, StreamChatOptions } from '../../types/client.ts'
 import { isText } from '../json.ts'
 import { CLOSE_MS, STOP_MS } from './bounds.ts'
-import { createChat, STOP, type OwnChat, type SetState } from './create-chat.ts'
+import { createChat, type OwnChat, type SetState } from './create-chat.ts'
 import { isTerminal, type SourceEvent } from './decode-events.ts'
 import { ChatError, toLost } from './errors.ts'
 import { createEventReader } from './event-reader.ts'
@@ -32,6 +32,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
   const reader = createEventReader(maxEventChars, request.n ?? 1)
   /** The server took the request: it runs there, and is not sent again. */
   let isTaken = false
+  let isOver = false
 
   function keep (streamId: unknown): void {
     // Dots alone would be another address.
@@ -87,8 +88,8 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
   }
 
   signal.addEventListener('abort', () => {
-    // Leaving a stream that the server keeps is not stopping it. Without this it ends by itself, later.
-    const kept = signal.reason === STOP && keptUrl()
+    // Leaving a stream that the server keeps is not stopping it: it would wait for somebody to come back.
+    const kept = !isOver && keptUrl()
     if (kept) ask('DELETE', kept, options, AbortSignal.timeout(STOP_MS)).catch(() => {})
   })
   for (;;) {
@@ -98,6 +99,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
       for await (const event of read()) {
         retries.reset()
         if (event.type === 'start') keep((event as { streamId?: string }).streamId)
+        isOver = isTerminal(event)
         yield event
       }
       return

@@ -179,6 +179,23 @@ t.test('cancel() deletes a stream that the server keeps', async (t) => {
   t.match(exchanges[1]?.request, { method: 'DELETE', url: '/api/streams/s', headers: { authorization: 'Bearer k' } })
 })
 
+t.test('whoever leaves a stream that the server keeps stops it, in whatever way', async (t) => {
+  const { url, exchanges } = await startServer(t, ({ request, response, number }) => {
+    if (request.method === 'DELETE') return response.writeHead(204).end()
+    if (number === 1) return sendStream(response, eventsText(hello), { 'x-stream-id': 'whole' })
+    openStream(response, { 'x-stream-id': 's' }).write(eventsText(hello.slice(0, 2)))
+  })
+  const deleted = (): number => exchanges.filter(({ request }) => request.method === 'DELETE').length
+  const controller = new AbortController()
+
+  await streamChat(url, { prompt: 'Hi' }).text()
+  for await (const { type } of streamChat(url, { prompt: 'Hi' })) if (type === 'text-delta') break
+  await until('it to be told of a loop that was left', () => deleted() === 1)
+  await readAll(streamChat(url, { prompt: 'Hi' }, { signal: controller.signal, onText: () => controller.abort() }))
+  await until('it to be told of an aborted signal', () => deleted() === 2)
+  t.same(exchanges.map(({ request }) => request.url), ['/chat', '/chat', '/api/streams/s', '/chat', '/api/streams/s'], 'a whole answer is not stopped')
+})
+
 t.test('a DELETE that fails is no failure of the answer', async (t) => {
   const { url } = await startServer(t, ({ request, response }) => {
     if (request.method === 'DELETE') return response.destroy()
