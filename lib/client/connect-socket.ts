@@ -73,7 +73,12 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
 
   function watch (): void {
     clearTimeout(timer)
-    if (isBound(silenceMs)) timer = setTimeout(() => connection.close(new ChatError('timeout', `Nothing came for ${silenceMs} ms`, { retryable: true })), silenceMs)
+    if (!isBound(silenceMs)) return
+    timer = setTimeout(() => {
+      connection.close(new ChatError('timeout', `Nothing came for ${silenceMs} ms`, { retryable: true }))
+      // Whoever is silent answers no goodbye either, for which `ws` would keep the process up to 30 s.
+      socket.terminate?.()
+    }, silenceMs)
   }
 
   function end (failure: ChatError): void {
@@ -108,13 +113,15 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
     // Until the server is ready, nothing else counts.
     if (isReady) watch()
   })
-  // Of a refused upgrade `ws` tells the status in a message; browsers do not.
+  const onClose = ({ code }: { code: number }): void => end(new ChatError('connection', `The server answered with ${status ? `status ${status}` : `close code ${code}`}`, {
+    closeCode: code, ...status && { status }, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
+  }))
+  // Of a refused upgrade `ws` tells the status in a message; browsers do not. The close follows at once, but in Node 22.
   socket.addEventListener('error', ({ message }: { message?: string }) => {
     status = Number(/response: (\d+)/.exec(`${message}`)?.[1])
+    if (!isReady) setTimeout(onClose, 0, { code: 1006 })
   })
-  socket.addEventListener('close', ({ code }: { code: number }) => end(new ChatError('connection', `The server answered with ${status ? `status ${status}` : `close code ${code}`}`, {
-    closeCode: code, ...status && { status }, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
-  })))
+  socket.addEventListener('close', onClose)
   watch()
   return connection
 }
