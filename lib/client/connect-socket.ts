@@ -110,8 +110,8 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
     const frame = parseJson(`${data}`)
     if (!isObject(frame)) return connection.close(new ChatError('invalid-response', 'The server sent what is no JSON object'))
     receive(frame)
-    // Until the server is ready, nothing else counts.
-    if (isReady) watch()
+    // Until the server is ready, nothing else counts. Whoever was told of the frame may have closed.
+    if (isReady && !ended) watch()
   })
   const onClose = ({ code }: { code: number }): void => end(new ChatError('connection', `The server answered with ${status ? `status ${status}` : `close code ${code}`}`, {
     closeCode: code, ...status && { status }, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)

@@ -94,7 +94,7 @@ export function createOpenAiDecoder (expected: number): OpenAiDecoder {
       isStarted = true
       usage = counted ? toUsage(counted) : usage
       try {
-        for (const item of items ?? []) addChoice(item)
+        items?.forEach(addChoice)
       } catch {
         events.push(errorEvent('invalid-response', 'The server sent a broken chunk'))
       }

@@ -529,7 +529,7 @@ t.test('a server that does not say ready is left after connectTimeoutMs', async 
 })
 
 t.test('a server that does not answer at all is left, too', async (t) => {
-  const server = createTcpServer((socket) => { socket.on('error', () => {}) }).listen(0, '127.0.0.1')
+  const server = createTcpServer((socket) => { socket.on('error', () => {}).resume() }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => { server.close() })
   const socket = new ChatSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`, { WebSocket: NodeWebSocket, connectTimeoutMs: 30, reconnect: false })

@@ -21,3 +21,16 @@ t.test('a chat that begins on a connection that has just ended fails, and sends 
   t.match(ends, [{ code: 'connection' }], 'the end is told once')
   t.same(sent, [])
 })
+
+t.test('a connection that is closed by whom it tells of a frame leaves no timer', async (t) => {
+  const timers = (): number => process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length
+  const before = timers()
+  const events = new EventEmitter()
+  const socket: WebSocketInstance = { send: () => {}, close: () => {}, addEventListener: (type, listener) => events.on(type, listener) }
+  connectSocket(socket, 60_000, 60_000, { onReady: (connection) => connection.close(new ChatError('closed', 'At once')), onGoaway: () => {}, onEnd: () => {} })
+  t.equal(timers(), before + 1)
+
+  events.emit('message', { data: '{"type":"ready"}' })
+
+  t.equal(timers(), before)
+})
