@@ -221,5 +221,7 @@ export type WebSocketLike = new (url: string, protocols: string[]) => WebSocketI
 export interface WebSocketInstance {
   send (data: string): void
   close (code?: number, reason?: string): void
+  /** Closes without a goodbye, where the class can. */
+  terminate? (): void
   addEventListener (type: 'message' | 'error' | 'close', listener: (event: any) => void): void
 }

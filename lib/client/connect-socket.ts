@@ -38,7 +38,12 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
 
   function watch (): void {
     clearTimeout(timer)
-    if (isBound(silenceMs)) timer = setTimeout(() => end(timeout(silenceMs)), silenceMs)
+    if (!isBound(silenceMs)) return
+    timer = setTimeout(() => {
+      end(timeout(silenceMs))
+      // Whoever is silent answers no goodbye either, for which `ws` would keep the process up to 30 s.
+      socket.terminate?.()
+    }, silenceMs)
   }
 
   // They go with the socket: after its close no event comes.
@@ -53,16 +58,18 @@ export function connectSocket (socket: WebSocketInstance, silenceMs: number, idl
       silenceMs = idleTimeoutMs ?? (typeof heartbeatMs === 'number' ? heartbeatMs * HEARTBEATS : 0)
     }
     onFrame(frame)
-    // Until the server is ready, nothing else counts.
-    if (isReady) watch()
+    // Until the server is ready, nothing else counts. Whoever was told of the frame may have closed.
+    if (isReady && !isEnded) watch()
   })
-  // Of a refused upgrade `ws` tells the status in a message; browsers do not.
+  const onClose = ({ code }: { code: number }): void => end(new ChatError('connection', status ? `The server answered with status ${status}` : `The server closed with ${code}`, {
+    closeCode: code, status: status || undefined, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
+  }))
+  // Of a refused upgrade `ws` tells the status in a message; browsers do not. The close follows at once, but in Node 22.
   socket.addEventListener('error', ({ message }: { message: string }) => {
     status = Number(/response: (\d+)/.exec(message)?.[1])
+    if (!isReady) setTimeout(onClose, 0, { code: 1006 })
   })
-  socket.addEventListener('close', ({ code }: { code: number }) => end(new ChatError('connection', status ? `The server answered with status ${status}` : `The server closed with ${code}`, {
-    closeCode: code, status: status || undefined, retryable: status ? isRetryableStatus(status) : isRetryableClose(code)
-  })))
+  socket.addEventListener('close', onClose)
   watch()
   return { end, send: (frame) => socket.send(JSON.stringify(frame)) }
 }

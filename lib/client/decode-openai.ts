@@ -85,7 +85,7 @@ export function createOpenAiDecoder (expected: number, emit: Emit): OpenAiDecode
       isRunning = true
       if (counted) usage = toUsage(counted)
       try {
-        for (const item of items ?? []) addChoice(item)
+        items?.forEach(addChoice)
       } catch {
         emit(invalid('The server sent what is no chunk'))
       }

@@ -64,6 +64,9 @@ async function widths (page: Page): Promise<{ wanted: number, given: number, out
   }
 }
 
+/** A picture of a size that is not painted yet would lack what scrolls. */
+const painted = 'new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)) })'
+
 const sizes = [[390, 844], [768, 1024], [1440, 900]] as const
 
 /** What axe finds, of any impact. */
@@ -79,6 +82,7 @@ for (const colorScheme of ['light', 'dark'] as const) {
       await reach(playground)
       for (const [width, height] of sizes) {
         await playground.page.setViewportSize({ width, height })
+        await playground.page.evaluate(painted)
         await playground.page.screenshot({ path: `${folder}${colorScheme}-${width}-${state}.png`, fullPage: true })
         const { wanted, given, outside } = await widths(playground.page)
         t.ok(wanted <= given, `${state}: ${wanted} of ${given} px`)

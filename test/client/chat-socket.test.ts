@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { createServer as createTcpServer, type AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
-import { ChatError, ChatSocket, type ChatResult, type ChatSocketOptions } from '../../lib/client/index.ts'
+import { ChatError, ChatSocket, type ChatResult, type ChatSocketOptions, type WebSocketLike } from '../../lib/client/index.ts'
 import { deferred, soon, until } from '../helper.ts'
 import { failureOf, hello, listenersOf, NodeWebSocket, readAll, ready, soonAgain, startSocketServer, watchStates, type SocketScript, type SocketServer } from './helper.ts'
 
@@ -315,6 +315,35 @@ t.test('a server that is not there is tried five times more, and a later chat tr
   t.equal(states.filter((state) => state === 'connecting').length, 12)
 })
 
+t.test('a connection that never was fails at once, also where no close is told of it, as in Node 22', async (t) => {
+  class Closeless {
+    send (): void {}
+    close (): void {}
+    addEventListener (type: string, listener: (event: object) => void): void {
+      if (type === 'error') queueMicrotask(() => listener({ message: 'Received network error or non-101 status code.' }))
+    }
+  }
+  for (const WebSocket of [Closeless, globalThis.WebSocket ?? NodeWebSocket]) {
+    const socket = new ChatSocket('ws://127.0.0.1:1/', { WebSocket: WebSocket as unknown as WebSocketLike, reconnect: { ...soonAgain, maxTries: 1 }, connectTimeoutMs: 0 })
+
+    t.match(await soon('the failure', failureOf(socket.chat(request))), { code: 'connection', closeCode: 1006, retryable: true })
+  }
+})
+
+t.test('a server that has fallen silent is not waited for with a goodbye', async (t) => {
+  const { socket, peers } = await connect(t, {
+    ...beginning,
+    onOpen (peer) {
+      peer.send(ready)
+      // From now on it reads nothing.
+      peer.socket.once('message', () => setImmediate(() => peer.request.socket.removeAllListeners('data').resume()))
+    }
+  }, { idleTimeoutMs: 60, reconnect: false })
+
+  t.match(await failureOf(socket.chat(request)), { code: 'timeout' })
+  await until('the connection to be gone', () => peers[0]?.request.socket.destroyed === true)
+})
+
 t.test('reconnect: false connects once', async (t) => {
   const { socket, peers } = await connect(t, { onFrame: (_frame, peer) => peer.socket.terminate() }, { reconnect: false })
 
@@ -500,7 +529,7 @@ t.test('a server that does not say ready is left after connectTimeoutMs', async 
 })
 
 t.test('a server that does not answer at all is left, too', async (t) => {
-  const server = createTcpServer((socket) => { socket.on('error', () => {}) }).listen(0, '127.0.0.1')
+  const server = createTcpServer((socket) => { socket.on('error', () => {}).resume() }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => { server.close() })
   const socket = new ChatSocket(`ws://127.0.0.1:${(server.address() as AddressInfo).port}`, { WebSocket: NodeWebSocket, connectTimeoutMs: 30, reconnect: false })

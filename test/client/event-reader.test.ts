@@ -191,7 +191,7 @@ t.test('errors come in every shape that servers give them', async (t) => {
 })
 
 t.test('garbage is an error, and what came before it is kept', async (t) => {
-  for (const garbage of ['data: {"broken\n\n', 'data: 5\n\n', 'data: []\n\n', 'data: <html>\n\n', chunk({}, { choices: 5 }), chunk({}, { choices: [null] }), chunk({ delta: { tool_calls: 7 } }), chunk({ delta: { tool_calls: [null] } })]) {
+  for (const garbage of ['data: {"broken\n\n', 'data: 5\n\n', 'data: []\n\n', 'data: <html>\n\n', chunk({}, { choices: 5 }), chunk({}, { choices: 'text' }), chunk({}, { choices: [null] }), chunk({ delta: { tool_calls: 7 } }), chunk({ delta: { tool_calls: [null] } })]) {
     const events = readText(chunk({ delta: { content: 'Hi' } }) + garbage + 'data: [DONE]\n\n')
     t.equal(textOf(events), 'Hi', garbage)
     t.match(events.find(({ type }) => type === 'error'), { error: { code: 'invalid-response' } }, garbage)
