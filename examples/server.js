@@ -5,10 +5,12 @@
 //   UPSTREAM_BASE_URL=wss://api.example.com/v1/ws/chat UPSTREAM_DIALECT=websocket UPSTREAM_API_KEY=… node examples/server.js
 //
 // Env: HOST (127.0.0.1), PORT (3000), UPSTREAM_BASE_URL, UPSTREAM_API_KEY, UPSTREAM_DIALECT (openai, or websocket),
-// CORS_ORIGIN (comma-separated; unset: same origin only), LOG_LEVEL (info).
+// CORS_ORIGIN (comma-separated; unset: same origin only), LOG_LEVEL (info), REDIS_URL (unset: resumable streams are kept in
+// the memory of this process).
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
 import llmStream, { ChatRequest, logSerializers, openAiErrorHandler } from 'fastify-llm-stream'
+import { redisStore } from 'fastify-llm-stream/redis'
 import { createUpstream } from 'fastify-llm-stream/testing'
 import { demoModel, demoScenario, examples } from './playground/demo.js'
 import { playground } from './playground/routes.js'
@@ -26,6 +28,7 @@ const price = { input: 2, output: 8, cachedInput: 0.5 }
  */
 export async function build (env) {
   const upstream = await chooseUpstream(env)
+  const redis = await connectRedis(env.REDIS_URL)
   const app = Fastify({
     // Keys in queries stay out of request lines, on every route.
     logger: { level: env.LOG_LEVEL ?? 'info', serializers: logSerializers },
@@ -41,24 +44,43 @@ export async function build (env) {
   }))
   // Whoever stops a trial server does not want to wait for its open streams.
   await app.register(llmStream, {
-    upstream: upstream.options, cors: corsOptions(env.CORS_ORIGIN), prices: { [defaultModel]: price, [demoModel]: price }
+    upstream: upstream.options,
+    cors: corsOptions(env.CORS_ORIGIN),
+    prices: { [defaultModel]: price, [demoModel]: price },
+    store: redis && redisStore({ client: redis }),
+    // Whoever asks with a key comes back with it; without one, the id of a stream is all there is to know.
+    owner: (request) => request.clientKey
   })
-  app.addHook('onClose', () => upstream.close())
+  app.addHook('onClose', async () => {
+    redis?.disconnect()
+    await upstream.close()
+  })
   await app.register(playground, upstream.playground)
 
-  app.post('/v1/chat/completions', { schema: { body: ChatRequest } }, (request, reply) => {
+  const onRequest = /** @type {const} */ ({ resumable: 'on-request', onDisconnect: 'detach' })
+  app.post('/v1/chat/completions', { schema: { body: ChatRequest }, stream: onRequest }, (request, reply) => {
     const { stream } = /** @type {ChatRequest} */ (request.body)
     const chat = app.llm.chat(request.body, { httpRequest: request })
     return stream === true ? reply.sseStream(chat) : chat.collect({ signal: reply.clientSignal })
   })
 
-  app.post('/api/stream/sse', { schema: { body: ChatRequest } }, (request, reply) =>
+  app.post('/api/stream/sse', { schema: { body: ChatRequest }, stream: onRequest }, (request, reply) =>
     reply.sseStream(app.llm.chat(request.body)))
 
-  app.post('/api/events', { schema: { body: ChatRequest }, stream: { format: 'events' } }, (request, reply) =>
+  app.post('/api/events', { schema: { body: ChatRequest }, stream: { format: 'events', resumable: true, onDisconnect: 'detach' } }, (request, reply) =>
     reply.sseStream(app.llm.chat(request.body)))
 
-  app.get('/ws/chat', { websocket: true, stream: { allowQueryKey: true, origins: socketOrigins(env.CORS_ORIGIN) } }, app.llm.socket())
+  app.get('/api/streams/:id', (request, reply) => reply.sseResume(idOf(request)))
+
+  app.delete('/api/streams/:id', async (request, reply) => {
+    await app.llm.streams.stop(idOf(request), request)
+    return reply.code(204).send()
+  })
+
+  app.get('/ws/chat', {
+    websocket: true,
+    stream: { ...onRequest, allowQueryKey: true, origins: socketOrigins(env.CORS_ORIGIN) }
+  }, app.llm.socket())
 
   app.get('/health', () => app.llm.health())
   return app
@@ -78,10 +100,26 @@ async function chooseUpstream (env) {
   return { options: { baseUrl: embedded.baseUrl, defaultModel }, playground: { model: demoModel, examples }, close: () => embedded.close() }
 }
 
+/**
+ * Redis, where instances share their streams; without it each keeps its own, in its memory.
+ * @param {string | undefined} url
+ */
+async function connectRedis (url) {
+  if (url === undefined || url === '') return undefined
+  const { Redis } = await import('ioredis')
+  // It connects again by itself, and streams go on without it: the plugin says so in the log.
+  return new Redis(url).on('error', () => {})
+}
+
+/** @param {import('fastify').FastifyRequest} request */
+function idOf (request) {
+  return /** @type {{ id: string }} */ (request.params).id
+}
+
 /** @param {string | undefined} origin */
 function corsOptions (origin) {
   const origins = socketOrigins(origin)
-  return origins === 'same-origin' ? false : { origin: origins, methods: ['GET', 'HEAD', 'POST'], exposedHeaders: ['retry-after', 'x-should-retry', 'x-stream-id'] }
+  return origins === 'same-origin' ? false : { origin: origins, methods: ['GET', 'HEAD', 'POST', 'DELETE'], exposedHeaders: ['retry-after', 'x-should-retry', 'x-stream-id'] }
 }
 
 /** @param {string | undefined} origin */

@@ -34,6 +34,13 @@ function define<Args extends unknown[]> (code: `LLM_ERR_${string}`, message: str
   return createError(code, message, statusCode) as unknown as Define<Args>
 }
 
+/** A row whose cause may pass: the same request may succeed later. */
+function definePassing<Args extends unknown[]> (...row: Parameters<typeof define>): Define<Args> {
+  const Constructor = define<Args>(...row)
+  Object.assign(Constructor.prototype as object, { retryable: true })
+  return Constructor
+}
+
 // ---- registration and use ----------------------------------------------------------------------------------------
 
 /** An option is unknown or has a wrong value. Arguments: option name, what came, what is expected. */
@@ -163,6 +170,32 @@ export const ClientLeftError: Define<[]> =
 /** The client took no byte for `stallTimeoutMs`; seen by sources as the abort reason. */
 export const StalledError: Define<[]> =
   define('LLM_ERR_STALLED', 'The client stopped reading', 499)
+
+// ---- resumable streams -------------------------------------------------------------------------------------------
+
+/** No stream has this id: it never ran, was not resumable, or is long gone. */
+export const StreamNotFoundError: Define<[]> =
+  define('LLM_ERR_STREAM_NOT_FOUND', 'There is no stream with this id; start a new one', 404)
+
+/** The stream is another's: the option `owner` says so. */
+export const StreamForbiddenError: Define<[]> =
+  define('LLM_ERR_STREAM_FORBIDDEN', 'This stream belongs to somebody else', 403)
+
+/** The stream is known, but what is missing is not kept any more. */
+export const StreamExpiredError: Define<[]> =
+  define('LLM_ERR_STREAM_EXPIRED', 'The events of this stream are not kept any more; start a new one', 410)
+
+/** The instance that produced the stream died, or was cut off for too long: nothing more will come of it. */
+export const ProducerLostError: Define<[]> =
+  definePassing('LLM_ERR_PRODUCER_LOST', 'The server that produced this answer was lost; ask again', 502)
+
+/** The store of resumable streams does not answer, or is full. */
+export const StoreUnavailableError: Define<[]> =
+  definePassing('LLM_ERR_STORE_UNAVAILABLE', 'Streams cannot be resumed right now; try again later', 503)
+
+/** Nobody read a detached stream for `orphanMs`; seen by its source as the abort reason, and by whoever comes later. */
+export const OrphanedError: Define<[]> =
+  define('LLM_ERR_ORPHANED', 'The stream was ended because nobody read it', 410)
 
 // ---- the upstream ------------------------------------------------------------------------------------------------
 

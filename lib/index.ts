@@ -22,9 +22,12 @@ import { ChatRequest } from './schemas/chat-request.ts'
 import { ClientWatch } from './sse/client-watch.ts'
 import { ReplyPromise } from './sse/reply-promise.ts'
 import { streamReply } from './sse/reply.ts'
+import { resumeReply } from './sse/resume.ts'
 import { Chat } from './stream/chat.ts'
 import type { Core } from './stream/core.ts'
+import { memoryStore } from './stream/memory-store.ts'
 import { StreamRegistry } from './stream/registry.ts'
+import { ResumableStreams } from './stream/resumable-streams.ts'
 import { addFirstRouteHook } from './route-hook.ts'
 import { shutdownOf } from './shutdown.ts'
 import { createUpstream } from './upstream/create-upstream.ts'
@@ -52,7 +55,7 @@ async function llmStream (fastify: FastifyInstance, options: PluginOptions): Pro
   decorateReply(fastify, core)
   // preClose runs while connections are still open, so that streams can tell their clients.
   fastify.addHook('preClose', shutdownOf(fastify.server, () => shutDown(core, hub, resolved.shutdownGraceMs)))
-  fastify.addHook('onClose', () => core.upstream.close?.())
+  fastify.addHook('onClose', async () => { await Promise.all([core.upstream.close?.(), core.resumable.store.close?.()]) })
 }
 
 async function shutDown ({ registry }: Core, hub: Hub, graceMs: number): Promise<void> {
@@ -66,15 +69,17 @@ function checkDecorators (fastify: FastifyInstance): void {
   if (fastify.hasReplyDecorator(kClientWatch)) throw new AlreadyRegisteredError()
   if (fastify.hasDecorator('llm')) throw new DecoratorTakenError('llm')
   if (fastify.hasRequestDecorator('clientKey')) throw new DecoratorTakenError('request.clientKey')
-  for (const name of ['sseStream', 'clientSignal']) {
+  for (const name of ['sseStream', 'sseResume', 'clientSignal']) {
     if (fastify.hasReplyDecorator(name)) throw new DecoratorTakenError(`reply.${name}`)
   }
 }
 
-function createCore (fastify: FastifyInstance, { upstream, limits, prices, stream }: ResolvedPluginOptions): Core {
+function createCore (fastify: FastifyInstance, { upstream, limits, store, owner, prices, stream }: ResolvedPluginOptions): Core {
+  const registry = new StreamRegistry(limits)
   return {
     upstream: createUpstream(upstream),
-    registry: new StreamRegistry(limits),
+    registry,
+    resumable: new ResumableStreams({ store: store ?? memoryStore(), isShared: store !== undefined, registry, ownerOf: owner, log: fastify.log }),
     prices,
     options: stream,
     keyOf: limits.maxStreamsPerKey === 0 ? () => undefined : limits.key,
@@ -88,21 +93,22 @@ function createLlm (core: Core, hub: Hub, sockets: SocketRoutes): Llm {
   return {
     chat: (request, options) => new Chat(core, request, options),
     socket: (options) => sockets.handler(options),
-    streams: createStreams(registry, hub),
+    streams: createStreams(core, hub),
     health: () => ({
       status: registry.closing ? 'closing' : 'ok',
-      connections: hub.size + (registry.stats().byTransport.sse ?? 0),
+      connections: hub.size + registry.connected('sse'),
       streams: registry.size,
+      detached: registry.stats().detached,
       uptime: (performance.now() - startedAt) / 1000
     })
   }
 }
 
-function createStreams (registry: StreamRegistry, hub: Hub): Llm['streams'] {
+function createStreams ({ registry, resumable }: Core, hub: Hub): Llm['streams'] {
   return {
     get size () { return registry.size },
     get: (id) => registry.get(id),
-    stop: (id) => registry.stop(id),
+    stop: (id, request) => resumable.stop(id, request),
     stats: () => ({ ...registry.stats(), connections: hub.stats() })
   }
 }
@@ -118,11 +124,17 @@ function decorateReply (fastify: FastifyInstance, core: Core): void {
   fastify.decorateReply(kClientWatch, null)
   fastify.decorateReply('clientSignal', { getter () { return clientOf(this).signal } })
   fastify.decorateReply('sseStream', function (this: FastifyReply, source, callOptions) {
-    const config = this.routeOptions.config as { [kStreamOptions]?: ResolvedStreamOptions }
-    const routeOptions = config[kStreamOptions] ?? core.options
-    const streaming = streamReply({ core, reply: this, source, routeOptions, callOptions, client: clientOf(this) })
+    const streaming = streamReply({ core, reply: this, source, routeOptions: routeOptionsOf(this, core), callOptions, client: clientOf(this) })
     return ReplyPromise.of(streaming, (error) => failForgotten(this, error))
   })
+  fastify.decorateReply('sseResume', function (this: FastifyReply, streamId, callOptions) {
+    const resuming = resumeReply({ core, reply: this, streamId, routeOptions: routeOptionsOf(this, core), callOptions, client: clientOf(this) })
+    return ReplyPromise.of(resuming, (error) => failForgotten(this, error))
+  })
+}
+
+function routeOptionsOf (reply: FastifyReply, core: Core): ResolvedStreamOptions {
+  return (reply.routeOptions.config as { [kStreamOptions]?: ResolvedStreamOptions })[kStreamOptions] ?? core.options
 }
 
 /** The handler did not wait for its stream; an async one was answered by Fastify, with nothing, before the stream began. */
@@ -165,6 +177,7 @@ export * from './errors.ts'
 export { sse, type SseFields } from './sse/message.ts'
 export type { StreamItems, StreamSource, StreamSourceContext } from './sse/source.ts'
 export type { Chat, ChatOptions, CollectOptions } from './stream/chat.ts'
+export { memoryStore } from './stream/memory-store.ts'
 export type { StreamStats } from './stream/registry.ts'
 export type { ConnectionStats } from './ws/hub.ts'
 export type { SocketHandler } from './ws/routes.ts'

@@ -4,6 +4,7 @@ import type { FastifyCorsOptions } from '@fastify/cors'
 import type { FastifyRequest } from 'fastify'
 import type { UpstreamAdapter } from '../types/adapter.ts'
 import type { StreamHooks } from '../types/hooks.ts'
+import type { StreamStore } from '../types/store.ts'
 import type { ModelPrice, PluginOptions, RetryOptions, SocketOptions, StreamOptions, UpstreamOptions, WebSocketServerOptions, WebSocketUpstreamOptions } from '../types/options.ts'
 import type { DialectName } from '../types/dialect.ts'
 import { OptionError } from './errors.ts'
@@ -19,9 +20,10 @@ const hookNames = ['onStreamStart', 'onStreamEvent', 'onStreamAbort', 'onStreamE
 const fn = (): TSchema => Type.Function([], Type.Any(), { expected: 'a function' })
 const flag = (): TSchema => Type.Boolean({ expected: 'true or false' })
 const text = (expected: string): TSchema => Type.String({ minLength: 1, expected })
-const oneOf = (...values: string[]): TSchema =>
-  Type.Union(values.map((value) => Type.Literal(value)), { expected: values.map((value) => `"${value}"`).join(' or ') })
-const count = (minimum: number, unit: string): TSchema =>
+const oneOf = (...values: Array<string | boolean>): TSchema =>
+  Type.Union(values.map((value) => Type.Literal(value)), { expected: values.map((value) => JSON.stringify(value)).join(' or ') })
+/** A whole number with a unit, for the error text. */
+export const count = (minimum: number, unit: string): TSchema =>
   Type.Integer({ minimum, expected: `a whole number of ${unit}, ${minimum} or more` })
 const countOrOff = (unit: string, maximum = Number.MAX_SAFE_INTEGER): TSchema =>
   Type.Union([Type.Integer({ minimum: 0, maximum }), Type.Literal(false)],
@@ -36,8 +38,10 @@ const StreamOptionsSchema = Type.Object({
   stallTimeoutMs: milliseconds(),
   maxDurationMs: milliseconds(),
   maxEventBytes: countOrOff('bytes'),
-  onDisconnect: oneOf('abort', 'drain'),
+  onDisconnect: oneOf('abort', 'drain', 'detach'),
   drainMs: milliseconds(),
+  resumable: oneOf(true, false, 'on-request'),
+  orphanMs: milliseconds(),
   exposeErrors: flag(),
   includeUsage: flag(),
   highWaterMarkBytes: count(1, 'bytes'),
@@ -101,6 +105,7 @@ const WebSocketUpstreamOptionsSchema = Type.Object({
 const LimitOptionsSchema = Type.Object({
   maxStreams: countOrOff('streams'),
   maxStreamsPerKey: countOrOff('streams'),
+  maxDetached: countOrOff('streams'),
   maxConnections: countOrOff('connections'),
   maxConnectionsPerKey: countOrOff('connections'),
   maxChatsPerSocket: countOrOff('chats'),
@@ -122,6 +127,9 @@ const PluginOptionsSchema = Type.Object({
   websocket: Type.Union([Type.Literal(false), Type.Object({}, { additionalProperties: true })], { expected: 'false or the options of a ws server' }),
   cors: Type.Union([Type.Boolean(), Type.Object({}, { additionalProperties: true })], { expected: 'true, false or the options of @fastify/cors' }),
   limits: Type.Any(),
+  store: Type.Object(Object.fromEntries(['open', 'read', 'status', 'cancel'].map((name) => [name, Type.Function([], Type.Any())])),
+    { expected: 'memoryStore(), redisStore() or an object with open(), read(), status() and cancel()' }),
+  owner: fn(),
   prices: Type.Record(Type.String(), ModelPriceSchema, { expected: 'an object of model names and { input, output, cachedInput? } per million tokens' }),
   shutdownGraceMs: milliseconds()
 })
@@ -137,8 +145,10 @@ export interface ResolvedStreamOptions {
   stallTimeoutMs: number
   maxDurationMs: number
   maxEventBytes: number
-  onDisconnect: 'abort' | 'drain'
+  onDisconnect: 'abort' | 'drain' | 'detach'
   drainMs: number
+  resumable: boolean | 'on-request'
+  orphanMs: number
   exposeErrors: boolean
   includeUsage: boolean | undefined
   /** `undefined` is the transport's own default. */
@@ -162,6 +172,7 @@ export interface ResolvedSocketOptions extends ResolvedStreamOptions {
 export interface ResolvedLimits {
   maxStreams: number
   maxStreamsPerKey: number
+  maxDetached: number
   maxConnections: number
   maxConnectionsPerKey: number
   maxChatsPerSocket: number
@@ -193,6 +204,9 @@ export interface ResolvedPluginOptions {
   upstream: ReadonlyArray<ResolvedUpstreamOptions | UpstreamAdapter>
   cors: FastifyCorsOptions | undefined
   limits: ResolvedLimits
+  /** `undefined`: the default one. */
+  store: StreamStore | undefined
+  owner: (request: FastifyRequest) => string | undefined
   prices: ReadonlyMap<string, ModelPrice>
   shutdownGraceMs: number
 }
@@ -207,6 +221,8 @@ const streamDefaults: ResolvedStreamOptions = {
   maxEventBytes: 8 * 1024 * 1024,
   onDisconnect: 'abort',
   drainMs: 60_000,
+  resumable: false,
+  orphanMs: 60_000,
   exposeErrors: false,
   includeUsage: undefined,
   highWaterMarkBytes: undefined,
@@ -246,7 +262,7 @@ const upstreamDefaults: Omit<ResolvedUpstreamOptions, 'baseUrl'> = {
 export function resolvePluginOptions (options: PluginOptions): ResolvedPluginOptions {
   const own = withoutFastifys(options)
   checkOptions(PluginOptionsSchema, own, '')
-  const { upstream, stream, socket, websocket, cors, limits, prices, shutdownGraceMs, ...ownStream } = own
+  const { upstream, stream, socket, websocket, cors, limits, store, owner, prices, shutdownGraceMs, ...ownStream } = own
   const resolved = mergeStreamOptions(mergeStreamOptions(streamDefaults, ownStream, ''), stream, 'stream.')
   return {
     stream: resolved,
@@ -255,6 +271,8 @@ export function resolvePluginOptions (options: PluginOptions): ResolvedPluginOpt
     upstream: resolveUpstreams(upstream),
     cors: resolveCors(cors),
     limits: resolveLimits(limits),
+    store,
+    owner: owner ?? (() => undefined),
     prices: new Map(Object.entries(prices ?? {})),
     shutdownGraceMs: shutdownGraceMs === undefined ? 5_000 : Number(shutdownGraceMs)
   }
@@ -348,8 +366,12 @@ function resolveRetry (retry: UpstreamOptions['retry'], path: string): ResolvedU
   return mergeChecked(RetryOptionsSchema, upstreamDefaults.retry, retry, `${path}retry.`)
 }
 
-/** Lays the options of an object inside the options over their defaults. */
-function mergeChecked<T extends object> (schema: TObject, defaults: T, options: object | undefined, path: string): T {
+/**
+ * Lays options over their defaults.
+ * @param path Where the options stand, for the error text: `upstream.retry.` say.
+ * @throws LLM_ERR_OPTION when one is unknown or wrong.
+ */
+export function mergeChecked<T extends object> (schema: TObject, defaults: T, options: object | undefined, path: string): T {
   if (options === undefined) return defaults
   checkOptions(schema, options, path)
   return { ...defaults, ...Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) }
@@ -370,6 +392,7 @@ function resolveLimits (limits: PluginOptions['limits']): ResolvedPluginOptions[
   return {
     maxStreams: Number(limits?.maxStreams ?? 10_000),
     maxStreamsPerKey: Number(limits?.maxStreamsPerKey ?? 0),
+    maxDetached: Number(limits?.maxDetached ?? 1_000),
     maxConnections: Number(limits?.maxConnections ?? 10_000),
     maxConnectionsPerKey: Number(limits?.maxConnectionsPerKey ?? 0),
     maxChatsPerSocket: Number(limits?.maxChatsPerSocket ?? 8),

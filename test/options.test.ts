@@ -31,7 +31,7 @@ const aFlag = 'true or false'
 const anHttpUrl = 'an http(s) URL up to the version, "https://api.example.com/v1" say'
 
 t.test('every option has its documented default', async (t) => {
-  const { limits, prices, ...resolved } = resolvePluginOptions({ upstream })
+  const { limits, prices, owner, ...resolved } = resolvePluginOptions({ upstream })
   const stream = {
     format: undefined,
     heartbeatMs: 15_000,
@@ -42,6 +42,8 @@ t.test('every option has its documented default', async (t) => {
     maxEventBytes: 8_388_608,
     onDisconnect: 'abort',
     drainMs: 60_000,
+    resumable: false,
+    orphanMs: 60_000,
     exposeErrors: false,
     includeUsage: undefined,
     highWaterMarkBytes: undefined,
@@ -75,13 +77,15 @@ t.test('every option has its documented default', async (t) => {
       requestUsage: true
     }],
     cors: undefined,
+    store: undefined,
     shutdownGraceMs: 5_000
   })
   t.match(limits, {
-    maxStreams: 10_000, maxStreamsPerKey: 0, maxConnections: 10_000, maxConnectionsPerKey: 0, maxChatsPerSocket: 8, maxMessagesPerSecond: 100
+    maxStreams: 10_000, maxStreamsPerKey: 0, maxDetached: 1_000, maxConnections: 10_000, maxConnectionsPerKey: 0, maxChatsPerSocket: 8, maxMessagesPerSecond: 100
   })
   t.equal(limits.key({ ip: '192.0.2.1' } as FastifyRequest), '192.0.2.1')
   t.equal(prices.size, 0)
+  t.equal(owner({ ip: '192.0.2.1' } as FastifyRequest), undefined)
 })
 
 t.test('given options replace defaults, undefined ones do not', async (t) => {
@@ -98,7 +102,7 @@ t.test('given options replace defaults, undefined ones do not', async (t) => {
 
   t.match(resolved.stream, { heartbeatMs: 1, format: undefined, commit: 'first-event', done: '[DONE]' })
   t.strictSame(resolved.limits, {
-    maxStreams: 5, maxStreamsPerKey: 2, maxConnections: 10_000, maxConnectionsPerKey: 0, maxChatsPerSocket: 8, maxMessagesPerSecond: 100, key
+    maxStreams: 5, maxStreamsPerKey: 2, maxDetached: 1_000, maxConnections: 10_000, maxConnectionsPerKey: 0, maxChatsPerSocket: 8, maxMessagesPerSecond: 100, key
   })
   t.strictSame([...resolved.prices], [['m', { input: 1, output: 2, cachedInput: undefined }]])
   t.equal(resolved.shutdownGraceMs, 9)
@@ -162,7 +166,9 @@ t.test('a wrong stream option is named, with what came and what is expected', as
     ['stallTimeoutMs', 1.5, '1.5', milliseconds],
     ['maxDurationMs', 2_147_483_648, '2147483648', milliseconds],
     ['maxEventBytes', null, 'null', bytesOrOff],
-    ['onDisconnect', 'detach', '"detach" (string)', '"abort" or "drain"'],
+    ['onDisconnect', 'keep', '"keep" (string)', '"abort" or "drain" or "detach"'],
+    ['resumable', 'yes', '"yes" (string)', 'true or false or "on-request"'],
+    ['orphanMs', '1m', '"1m" (string)', milliseconds],
     ['drainMs', [1], 'an array', milliseconds],
     ['exposeErrors', 'yes', '"yes" (string)', aFlag],
     ['includeUsage', 1, '1', aFlag],
@@ -254,7 +260,7 @@ t.test('a wrong plugin option is named', async (t) => {
     [{ limits: { maxChatsPerSocket: true } }, 'limits.maxChatsPerSocket', 'true', 'a whole number of chats up to 9007199254740991, or 0 or false to switch it off'],
     [{ limits: { maxMessagesPerSecond: null } }, 'limits.maxMessagesPerSecond', 'null', 'a whole number of messages up to 9007199254740991, or 0 or false to switch it off'],
     [{ limits: { key: 'ip' } }, 'limits.key', '"ip" (string)', aFunction],
-    [{ limits: { max: 1 } }, 'limits.max', 'unknown', 'one of maxStreams, maxStreamsPerKey, maxConnections, maxConnectionsPerKey, maxChatsPerSocket, maxMessagesPerSecond, key'],
+    [{ limits: { max: 1 } }, 'limits.max', 'unknown', 'one of maxStreams, maxStreamsPerKey, maxDetached, maxConnections, maxConnectionsPerKey, maxChatsPerSocket, maxMessagesPerSecond, key'],
     [{ limits: [] }, 'limits', 'an array', 'an object'],
     [{ websocket: true }, 'websocket', 'true', 'false or the options of a ws server'],
     [{ websocket: 'no' }, 'websocket', '"no" (string)', 'false or the options of a ws server'],
@@ -324,7 +330,7 @@ t.test('an error never prints a secret', async (t) => {
 })
 
 t.test('an unknown option is named, with those that exist', async (t) => {
-  const ofStream = 'format, heartbeatMs, commit, commitAfterMs, stallTimeoutMs, maxDurationMs, maxEventBytes, onDisconnect, drainMs, exposeErrors, ' +
+  const ofStream = 'format, heartbeatMs, commit, commitAfterMs, stallTimeoutMs, maxDurationMs, maxEventBytes, onDisconnect, drainMs, resumable, orphanMs, exposeErrors, ' +
     'includeUsage, highWaterMarkBytes, done, onStreamStart, onStreamEvent, onStreamAbort, onStreamError, onStreamEnd'
   const ofUpstream = 'baseUrl, apiKey, headers, dialect, websocket, connectTimeoutMs, firstTokenTimeoutMs, idleTimeoutMs, totalTimeoutMs, maxFrameBytes, retry, ' +
     'models, defaultModel, mapRequest, requestUsage, dispatcher'
@@ -333,7 +339,7 @@ t.test('an unknown option is named, with those that exist', async (t) => {
     const options = JSON.parse(`{"${name}":1}`)
     throwsOption(t, () => mergeStreamOptions(resolve({}).stream, options, 'stream.'), `stream.${name}`, 'unknown', `one of ${ofStream}`)
   }
-  throwsOption(t, () => resolve({ apiKey: 'k' }), 'apiKey', 'unknown', `one of ${ofStream}, upstream, stream, socket, websocket, cors, limits, prices, shutdownGraceMs`)
+  throwsOption(t, () => resolve({ apiKey: 'k' }), 'apiKey', 'unknown', `one of ${ofStream}, upstream, stream, socket, websocket, cors, limits, store, owner, prices, shutdownGraceMs`)
   throwsOption(t, () => upstreamOf({ baseURL: 'x' }), 'upstream.baseURL', 'unknown', `one of ${ofUpstream}`)
 })
 

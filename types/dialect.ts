@@ -16,6 +16,14 @@ export type ClientMessage =
     /** The chat request, not checked yet. */
     readonly request: Record<string, unknown>
   }
+  | {
+    readonly type: 'resume'
+    readonly id: string
+    /** The stream to go on with. */
+    readonly streamId: string
+    /** Number of the last event that the client has; `0` for none. */
+    readonly after: number
+  }
   | { readonly type: 'cancel', readonly id: string }
   | { readonly type: 'ping', readonly ts: unknown }
 
@@ -35,6 +43,8 @@ export interface DialectChat {
   readonly includeUsage: boolean
   /** Largest answer in one piece, in bytes; `0` is none. */
   readonly maxBytes: number
+  /** Number of the last event that the client has, where it goes on with a stream. */
+  readonly after?: number
 }
 
 /** One way to talk about chats over a WebSocket (SPEC 7): what a client's frames mean, and how answers are written. */

@@ -1,4 +1,4 @@
-import type { RawServerBase, RawServerDefault } from 'fastify'
+import type { FastifyRequest, RawServerBase, RawServerDefault } from 'fastify'
 import type { StreamSource } from '../lib/sse/source.ts'
 import type { Chat, ChatOptions } from '../lib/stream/chat.ts'
 import type { StreamRegistry, StreamStats } from '../lib/stream/registry.ts'
@@ -14,6 +14,8 @@ export interface LlmHealth {
   connections: number
   /** Open streams, with those that no connection holds. */
   streams: number
+  /** Streams that go on without their client, and wait for it to come back. */
+  detached: number
   /** Seconds since the plugin was registered. */
   uptime: number
 }
@@ -33,7 +35,22 @@ export interface Llm {
    */
   socket (options?: SocketOptions): SocketHandler
   /** The open streams: look-up, stop, figures. */
-  readonly streams: Pick<StreamRegistry, 'size' | 'get' | 'stop'> & { stats (): StreamStats & { connections: ConnectionStats } }
+  readonly streams: Pick<StreamRegistry, 'size' | 'get'> & {
+    /**
+     * Stops a stream with reason `stop`: its upstream closes, its readers get their terminal event. One that is
+     * resumable is stopped on whichever instance it runs.
+     * @param id As in the header `x-stream-id`, or in what hooks are told.
+     * @param request Of whoever wants that: then the stream must be theirs by the option `owner`. Without it the host
+     * wants it.
+     * @returns Whether there was one that ran: at once for one of this instance, and where the store is no option of the
+     * host's; else as the store says.
+     * @throws With a request: LLM_ERR_STREAM_FORBIDDEN (403), LLM_ERR_STREAM_NOT_FOUND (404), LLM_ERR_STREAM_EXPIRED
+     * (410). LLM_ERR_STORE_UNAVAILABLE (503).
+     */
+    stop (id: string, request?: FastifyRequest): boolean | Promise<boolean>
+    /** Figures since the start. */
+    stats (): StreamStats & { connections: ConnectionStats }
+  }
   /** How this instance is. */
   health (): LlmHealth
 }
@@ -61,6 +78,16 @@ declare module 'fastify' {
      * @param options Options of this stream, over those of the plugin and the route.
      */
     sseStream<T = unknown> (source: StreamSource<T>, options?: StreamOptions): Promise<FastifyReply>
+    /**
+     * Goes on with a resumable stream (SPEC 12): replays exactly the events behind the request's `Last-Event-ID`, or its
+     * `?after=`, and follows, in the format of the stream unless `options.format` is another. 204 when all was seen.
+     * Return or await it. It rejects before the first byte.
+     * @param streamId As in the header `x-stream-id`, or in the `start` event.
+     * @param options Options of this reply, over those of the plugin and the route; hooks do not run.
+     * @throws LLM_ERR_STREAM_NOT_FOUND (404), LLM_ERR_STREAM_EXPIRED (410), LLM_ERR_STREAM_FORBIDDEN (403),
+     * LLM_ERR_INVALID_REQUEST (400) for a position that is none, LLM_ERR_STORE_UNAVAILABLE (503).
+     */
+    sseResume (streamId: string, options?: StreamOptions): Promise<FastifyReply>
     /** Aborts when the client leaves before the response is whole; right on POST too, where `request.signal` is not. */
     readonly clientSignal: AbortSignal
   }

@@ -6,6 +6,7 @@ import type { ChatRequest } from '../lib/schemas/chat-request.ts'
 import type { AdapterContext, UpstreamAdapter } from './adapter.ts'
 import type { DialectName } from './dialect.ts'
 import type { StreamHooks } from './hooks.ts'
+import type { StreamStore } from './store.ts'
 
 /**
  * Options of one stream (SPEC 4): given to the plugin for all, to a route as `stream: { … }`, and to a call; the later
@@ -53,15 +54,30 @@ export interface StreamOptions extends StreamHooks {
   maxEventBytes?: number | false | undefined
   /**
    * What a leaving client means for the upstream: `abort` stops it at once; `drain` reads it to its end for billing,
-   * for at most `drainMs`.
+   * for at most `drainMs`; `detach` goes on with a stream that is {@link StreamOptions.resumable}, so that its client
+   * can come back, and stops any other at once.
    * @default 'abort'
    */
-  onDisconnect?: 'abort' | 'drain' | undefined
+  onDisconnect?: 'abort' | 'drain' | 'detach' | undefined
   /**
    * Bound of `onDisconnect: 'drain'` in milliseconds; `0` or `false` drains without bound.
    * @default 60_000
    */
   drainMs?: number | false | undefined
+  /**
+   * Whether the events of a chat are kept in the plugin's `store`, so that `reply.sseResume()` and `resume` frames can
+   * give what a client missed (SPEC 12). `'on-request'`: of those chats whose request has `"resumable": true`. Such a
+   * stream has its id in the header `x-stream-id` and in its `start` event. Sources that are no chats, and have neither
+   * format `openai` nor `events`, are never kept.
+   * @default false
+   */
+  resumable?: boolean | 'on-request' | undefined
+  /**
+   * A stream that goes on without its client (`onDisconnect: 'detach'`) and that nobody reads for so many milliseconds
+   * is stopped; `0` or `false` lets it run to its end.
+   * @default 60_000
+   */
+  orphanMs?: number | false | undefined
   /**
    * Whether clients see what an upstream or a source said of its failure, our key taken out. Else a generic text.
    * @default false
@@ -254,6 +270,12 @@ export interface LimitOptions {
    */
   maxStreamsPerKey?: number | false | undefined
   /**
+   * Streams at once that go on without their client (`onDisconnect: 'detach'`); the client of one more that leaves
+   * stops it. They count as streams of their key, too. `0` or `false`: no bound.
+   * @default 1_000
+   */
+  maxDetached?: number | false | undefined
+  /**
    * WebSockets at once; one more gets HTTP 503 with `retry-after`. `0` or `false`: no bound.
    * @default 10_000
    */
@@ -312,6 +334,18 @@ export interface PluginOptions extends StreamOptions {
    */
   cors?: FastifyCorsOptions | boolean | undefined
   limits?: LimitOptions | undefined
+  /**
+   * Keeps the events of streams that are `resumable`: `redisStore({ client })` where several instances share them. It
+   * is closed with the Fastify instance.
+   * @default memoryStore()
+   */
+  store?: StreamStore | undefined
+  /**
+   * Whose a resumable stream is: what it returns when the stream starts must come again from a request that resumes or
+   * stops it, else that gets 403. `undefined` at the start lets everybody in who knows the stream's id. Only a digest
+   * is kept.
+   */
+  owner?: ((request: FastifyRequest) => string | undefined) | undefined
   /** Prices by model name, for `cost` on usage and in the summary. */
   prices?: Record<string, ModelPrice> | undefined
   /**

@@ -51,7 +51,7 @@ export async function startUpstream () {
 }
 
 /**
- * @template {Pick<Server, 'command' | 'env' | 'headers'>} S
+ * @template {Pick<Server, 'command' | 'env' | 'headers' | 'needsRedis'>} S
  * @param {S} server
  * @param {Upstream} upstream
  * @returns {Promise<Running<S>>}
@@ -59,11 +59,21 @@ export async function startUpstream () {
 export async function startServer (server, upstream) {
   if (server.command === undefined) return { server, child: undefined, port: upstream.port, headers: [] }
   const where = { port: await freePort(), upstreamPort: upstream.port }
+  const redis = server.needsRedis ? await startRedis() : undefined
   const child = start('server', server.command(where), {
-    ...server.env, PORT: String(where.port), UPSTREAM: `http://127.0.0.1:${upstream.port}`, NODE_ENV: 'production'
+    ...server.env, ...redis && { REDIS_URL: `redis://127.0.0.1:${redis.port}` }, PORT: String(where.port), UPSTREAM: `http://127.0.0.1:${upstream.port}`, NODE_ENV: 'production'
   })
+  child.once('exit', () => redis?.child.kill('SIGKILL'))
   await listening(where.port, child)
   return { server, child, port: where.port, headers: server.headers(where) }
+}
+
+/** Keeps nothing on disk; goes with the server that it is for. */
+async function startRedis () {
+  const port = await freePort()
+  const child = start('load', ['redis-server', '--port', String(port), '--save', '', '--appendonly', 'no'], {})
+  await listening(port, child)
+  return { child, port }
 }
 
 /**

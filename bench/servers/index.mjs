@@ -22,6 +22,7 @@ import { nginxCommand } from './nginx.mjs'
  * @property {(where: Where) => string[]} headers of a request
  * @property {((where: Where) => string[]) | undefined} command that starts it; without one the client asks the upstream itself
  * @property {Record<string, string>} env
+ * @property {boolean} [needsRedis] whether a redis-server runs beside it, at REDIS_URL
  * @property {boolean} isOurs
  * @property {() => string | undefined} whyNot says why it cannot run here
  */
@@ -83,6 +84,8 @@ const native = { body: bodies.native, text: texts.event, done: '"type":"end"' }
 export const servers = [
   sse('openai', 'ours, SSE `openai`', { ...ours, path: '/openai' }),
   sse('events', 'ours, SSE `events`', { ...ours, path: '/events', text: texts.event }),
+  sse('kept-memory', 'ours, SSE `events`, resumable, in memory', { ...ours, path: '/kept', text: texts.event }),
+  sse('kept-redis', 'ours, SSE `events`, resumable, in Redis', { ...ours, path: '/kept', text: texts.event, needsRedis: true, whyNot: redisMissing }),
   sse('reference', 'reference server, SSE `openai`', { ...reference, path: '/v1/chat/completions' }),
   sse('raw', 'Fastify, `reply.send(undici body)`'),
   sse('nginx', 'nginx, `proxy_buffering off`', { command: nginxCommand, whyNot: nginxMissing }),
@@ -114,6 +117,10 @@ export function findServers (names) {
     if (found === undefined) throw new Error(`there is no server "${name}"; there are ${servers.map((server) => server.name).join(', ')}`)
     return found
   })
+}
+
+function redisMissing () {
+  return spawnSync('redis-server', ['--version']).error === undefined ? undefined : 'redis-server is not installed'
 }
 
 function nginxMissing () {

@@ -2,7 +2,7 @@
 // and nobody else can guess; what has that id is destroyed when the page asks for it, and nothing else.
 
 /** Answers to watch, by route, and for how long a connection is the page's own. */
-const watched = /** @type {const} */ ({ '/api/events': 'answer', '/ws/chat': 'socket' })
+const watched = /** @type {const} */ ({ '/api/events': 'answer', '/api/streams/:id': 'answer', '/ws/chat': 'socket' })
 
 const idPattern = '^[0-9a-f]{32}$'
 

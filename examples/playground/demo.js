@@ -57,7 +57,7 @@ for await (const event of answer) {
 \`\`\`
 
 > Press *Stop*: the server stops the model too, within milliseconds, and nobody pays for words that no one reads.
-> Press *Cut the connection*: you are told that the answer is not whole.
+> Press *Cut the connection*: it comes back by itself, and the answer goes on where it was cut.
 
 This one *is* whole, and it ends here.`
 }

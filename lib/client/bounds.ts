@@ -20,3 +20,7 @@ export const REFUSAL_MS = 2_000
 
 /** Longest part of a refusal's body that is read for its error, in characters. */
 export const MAX_REFUSAL_CHARS = 65_536
+
+/** How often a refusal to go on with a stream is not taken for the end, and how long each is waited for where it does not say. */
+export const MAX_REFUSALS = 5
+export const REFUSED_MS = 1_000

@@ -103,8 +103,14 @@ function createPool (url: string, options: ChatSocketOptions): Pool {
     const connection = connectSocket(socket, connectTimeoutMs, idleTimeoutMs, (frame) => {
       if (frame.type === 'goaway') return retire(new ChatError('lost', 'The server closed', { retryable: true }))
       if (frame.type === 'ready') return use(connection)
-      const chat = chats.get(frame.ref ?? frame.id)
+      const id = frame.ref ?? frame.id
+      const chat = chats.get(id)
       if (!chat) return
+      // It crossed the goaway: nothing was asked, and the next connection takes it.
+      if (frame.error?.code === 'going-away' && current !== connection) {
+        chat.connection = undefined
+        return join(id, chat)
+      }
       retries.reset()
       chat.receive(frame)
     }, (failure) => {

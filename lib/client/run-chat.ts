@@ -1,6 +1,6 @@
 import type { ClientChatRequest } from '../../types/client.ts'
 import { isText } from '../json.ts'
-import { CANCEL_MS } from './bounds.ts'
+import { CANCEL_MS, MAX_REFUSALS, REFUSED_MS } from './bounds.ts'
 import type { Connection, Frame } from './connect-socket.ts'
 import { STOP, type OwnChat, type SetState } from './create-chat.ts'
 import { createEventsDecoder, isTerminal, type SourceEvent } from './decode-events.ts'
@@ -30,6 +30,9 @@ export async function * runChat (request: ChatFrame, maxUnreadEvents: number, ch
   const { id } = request
   const events: SourceEvent[] = []
   let wake = (): void => {}
+  /** Tries to go on that were refused in a row, since an event came. */
+  let refusals = 0
+  let isResuming = false
 
   function push (event: SourceEvent): void {
     events.push(event)
@@ -39,6 +42,12 @@ export async function * runChat (request: ChatFrame, maxUnreadEvents: number, ch
     // The server may go on with an answer that this side has given up.
     self.connection?.send({ type: 'cancel', id })
     self.connection = undefined
+  }
+
+  function again ({ retryAfterMs = REFUSED_MS }: { retryAfterMs?: number }): void {
+    refusals++
+    self.connection = undefined
+    setTimeout(() => { if (!self.connection && !signal.aborted) join(id, self) }, retryAfterMs)
   }
 
   const fail = (error: unknown): void => push({ type: 'error', error })
@@ -53,9 +62,14 @@ export async function * runChat (request: ChatFrame, maxUnreadEvents: number, ch
   const self: SocketChat = {
     begin (connection) {
       self.connection = connection
+      isResuming = Boolean(chat.streamId)
       connection.send(chat.streamId ? { type: 'resume', id, streamId: chat.streamId, after: seq() } : request)
     },
-    receive ({ id, completionId, toolCallId = completionId, ...frame }) {
+    receive ({ id: _id, completionId, toolCallId = completionId, ...frame }) {
+      // There is no room for a reader now, but the stream goes on.
+      if (isResuming && /^(busy|too-many|store)/.test(frame.error?.code) && refusals < MAX_REFUSALS) return again(frame.error)
+      isResuming = false
+      refusals = 0
       if (isText(frame.streamId)) chat.streamId = frame.streamId
       if (isTerminal(frame as SourceEvent)) self.connection = undefined
       // Ids that would clash with the chat's have names of their own (docs/protocol.md).

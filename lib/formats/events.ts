@@ -6,8 +6,18 @@ import { RunWriter } from './run-writer.ts'
 
 /** Format `events`: each `StreamEvent` with a `seq` that rises by one from 1; the terminal event is the last. */
 export class EventsFormat implements ValueFormat {
-  #seq = 0
+  #seq: number
   readonly #runs = new RunWriter(openJson, () => this.#end())
+
+  /** @param after Number of the event before the first, where a stream is resumed. */
+  constructor (after = 0) {
+    this.#seq = after
+  }
+
+  /** Number of the last event. */
+  get seq (): number {
+    return this.#seq
+  }
 
   values ({ events }: Frame): string[] {
     return events.map((event) => this.#value(event))

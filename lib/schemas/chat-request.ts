@@ -33,6 +33,7 @@ export const ChatRequest = Type.Object({
   model: Type.Optional(Type.String({ minLength: 1, description: 'Model name; the upstream\'s defaultModel when absent' })),
   messages: Type.Optional(Type.Array(ChatMessage, { minItems: 1 })),
   prompt: Type.Optional(Type.String({ minLength: 1, description: 'Shorthand for one user message' })),
+  resumable: Type.Optional(nullable(Type.Boolean({ description: 'Whether the answer is to be kept for a client that loses its connection; never sent to the upstream' }))),
   stream: Type.Optional(nullable(Type.Boolean())),
   stream_options: Type.Optional(nullable(Type.Object({
     include_usage: Type.Optional(Type.Boolean())

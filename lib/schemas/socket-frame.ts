@@ -1,7 +1,7 @@
 import { Type, type Static, type TObject, type TProperties, type TSchema, type TUnion } from '@sinclair/typebox'
 import { ChatRequest } from './chat-request.ts'
 import {
-  EndEvent, ErrorEvent, FinishEvent, RawEvent, ReasoningDeltaEvent, RefusalDeltaEvent, StreamError, TextDeltaEvent,
+  EndEvent, ErrorEvent, FinishEvent, RawEvent, ReasoningDeltaEvent, RefusalDeltaEvent, StartEvent, StreamError, TextDeltaEvent,
   ToolCallDeltaEvent, ToolCallEndEvent, UsageEvent
 } from './stream-event.ts'
 
@@ -12,12 +12,19 @@ const seq = Type.Integer({ minimum: 1, description: 'Rises by one with each fram
 
 /** Asks: `{"type":"chat","id":"c1","model":"gpt-4.1","messages":[…]}`; all fields of a {@link ChatRequest} may follow. */
 export const ChatFrame = Type.Object({ type: Type.Literal('chat'), id, ...ChatRequest.properties }, { additionalProperties: true })
+/** Goes on with a stream: `{"type":"resume","id":"c1","streamId":"…","after":41}`; its frames are those of a chat, from `after` on. */
+export const ResumeFrame = Type.Object({
+  type: Type.Literal('resume'),
+  id,
+  streamId: Type.String({ minLength: 1, description: 'From a `start` frame, or the header `x-stream-id`' }),
+  after: Type.Optional(Type.Integer({ minimum: 0, description: '`seq` of the last event that came; 0 or absent for none' }))
+})
 /** Ends a chat: `{"type":"cancel","id":"c1"}`; its terminal frame is `end` with reason `stop`. */
 export const CancelFrame = Type.Object({ type: Type.Literal('cancel'), id })
 /** Asks for a `pong`: `{"type":"ping","ts":1763700000000}`. */
 export const PingFrame = Type.Object({ type: Type.Literal('ping'), ts: Type.Optional(Type.Union([Type.Number(), Type.String({ maxLength: 64 })])) })
 /** Every frame that a client sends. */
-export const ClientFrame = Type.Union([ChatFrame, CancelFrame, PingFrame])
+export const ClientFrame = Type.Union([ChatFrame, ResumeFrame, CancelFrame, PingFrame])
 
 // ---- server frames -------------------------------------------------------------------------------------------------
 
@@ -51,7 +58,7 @@ function chatFrame<Fields extends TProperties> ({ properties }: TObject<Fields>)
 }
 
 /** The `start` event: the upstream's name for its answer is `completionId`, for `id` is the chat's. */
-export const StartFrame = chatFrame(Type.Object({ type: Type.Literal('start'), completionId: Type.String(), model: Type.String(), created: Type.Integer() }))
+export const StartFrame = chatFrame(Type.Object({ type: Type.Literal('start'), completionId: Type.String(), model: Type.String(), created: Type.Integer(), streamId: StartEvent.properties.streamId }))
 /** The `tool-call-start` event: the call's own id is `toolCallId`. */
 export const ToolCallStartFrame = chatFrame(Type.Object({
   type: Type.Literal('tool-call-start'), choice: Type.Integer(), index: Type.Integer(), toolCallId: Type.String(), name: Type.String()

@@ -40,7 +40,12 @@ export const StreamError = Type.Object({
 export type StreamError = Static<typeof StreamError>
 
 /** First event of a chat: `{"type":"start","id":"chatcmpl-1","model":"gpt-4.1","created":1763700000}`. */
-export const StartEvent = event('start', { id: Type.String(), model: Type.String(), created: Type.Integer({ description: 'Seconds since 1970' }) })
+export const StartEvent = event('start', {
+  id: Type.String(),
+  model: Type.String(),
+  created: Type.Integer({ description: 'Seconds since 1970' }),
+  streamId: Type.Optional(Type.String({ description: 'Id of the stream, where it can be resumed' }))
+})
 /** A piece of the answer: `{"type":"text-delta","choice":0,"text":"Hel"}`. */
 export const TextDeltaEvent = event('text-delta', { choice, text: Type.String() })
 /** A piece of the model's reasoning. */

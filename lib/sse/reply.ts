@@ -8,19 +8,26 @@ import { mergeStreamOptions, type ResolvedStreamOptions } from '../options.ts'
 import { Chat } from '../stream/chat.ts'
 import { exposeMessage } from '../stream/client-error.ts'
 import { openItems, startRun, type Core, type RunTarget } from '../stream/core.ts'
+import { wantsKept } from '../stream/resumable-streams.ts'
+import { ResumedStream } from '../stream/resumed-stream.ts'
 import { isClientGone, toEndError } from '../stream/end-reason.ts'
 import { pump } from '../stream/pump.ts'
 import type { StreamRun } from '../stream/run.ts'
 import type { OpenedSource, OpenSource } from '../stream/source.ts'
+import { wantsUsage } from '../stream/wants-usage.ts'
 import type { ClientWatch } from './client-watch.ts'
 import { LateEncoder, createEncoder } from './encoders.ts'
 import { sendHead, setStreamHeaders } from './headers.ts'
 import { readLastEventId } from './last-event-id.ts'
+import type { Numbering } from './numbered-encoder.ts'
 import { ReadableSink } from './sink.ts'
 import { discardSource, toIterator, type StreamSource } from './source.ts'
 
 /** Default of `highWaterMarkBytes` for an event stream. */
 const HIGH_WATER_MARK_BYTES = 64 * 1024
+
+/** Header with the id of a stream that can be resumed. */
+const STREAM_ID = 'x-stream-id'
 
 /** Set on a reply while a stream of ours is its answer, from before the first byte on. */
 const kStreaming = Symbol('fastify-llm-stream.streaming')
@@ -29,7 +36,7 @@ const kStreaming = Symbol('fastify-llm-stream.streaming')
 export interface SseCall {
   readonly core: Core
   readonly reply: FastifyReply
-  readonly source: StreamSource
+  readonly source: StreamSource | ResumedStream
   /** Options of the plugin and the route. */
   readonly routeOptions: ResolvedStreamOptions
   readonly callOptions: StreamOptions | undefined
@@ -49,12 +56,12 @@ export async function streamReply (call: SseCall): Promise<FastifyReply> {
   let taken = false
   const takeSource = (): StreamSource => {
     taken = true
-    return call.source
+    return call.source as StreamSource
   }
   try {
     return await streamSource({ ...call, takeSource })
   } finally {
-    if (!taken) void discardSource(call.source)
+    if (!taken && !(call.source instanceof ResumedStream)) void discardSource(call.source)
   }
 }
 
@@ -95,9 +102,9 @@ function checkReply ({ sent, raw, statusCode, [kStreaming]: streaming }: Fastify
 
 /** Everything that ends a stream from the client's side is wired here. */
 function startStream (call: SourceCall, options: ResolvedStreamOptions): { run: StreamRun, sink: ReadableSink } {
-  const { core, reply, source, client } = call
+  const { core, reply, client } = call
   const target: RunTarget = { transport: 'sse', options, log: reply.request.log, httpRequest: reply.request }
-  const run: StreamRun = source instanceof Chat ? source.open(target) : startRun(core, target, openSource(call, options, () => run))
+  const run: StreamRun = openRun(call, target) ?? startRun(core, target, openSource(call, options, () => run))
   const onFailure = (error: unknown): void => run.stop('error', toEndError(error, false))
   const sink = new ReadableSink(reply.raw, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES, onFailure)
   client.onLeft(() => {
@@ -106,8 +113,15 @@ function startStream (call: SourceCall, options: ResolvedStreamOptions): { run: 
     sink.destroy()
   })
   // Somebody else may answer: a timeout of Fastify's own, or an onSend hook that fails.
-  sink.over.then(() => { if (!client.hasLeft && !sink.ended) run.stop('error', new ReplySentError()) })
+  sink.over.then(() => { if (!client.hasLeft && !sink.ended && !run.isAlone) run.stop('error', new ReplySentError()) })
   return { run, sink }
+}
+
+/** A chat, or a stream that is resumed, starts itself. Chunks of OpenAI's have state: they are made from the first event on. */
+function openRun ({ source }: SourceCall, target: RunTarget): StreamRun | undefined {
+  if (source instanceof Chat) return source.open(target)
+  if (source instanceof ResumedStream) return source.open(target, target.options.format === 'openai' ? 0 : undefined)
+  return undefined
 }
 
 /** Opens a source that is no chat, or that turns out to be one. */
@@ -154,11 +168,33 @@ interface Commit {
 
 /** Sends the reply. From here on every failure is an event in the stream. */
 async function commit ({ call, options, run, sink, opening, first }: Commit): Promise<void> {
-  const encoder = new LateEncoder(() => createEncoder(options, run.info.request as ChatRequest | undefined))
+  const numbering = call.source instanceof ResumedStream ? resume(call.reply, call.source, options) : keep(call, options, run)
+  const encoder = new LateEncoder(() => createEncoder(options, run.info.request as ChatRequest | undefined, numbering))
   setStreamHeaders(call.reply)
   call.reply.send(sink.readable)
   pump({ run, encoder, sink, options, opening }, first)
   await sink.opened
+}
+
+/**
+ * Begins to keep a chat that is resumable, and tells its client the id. Clients of OpenAI's format get numbers only if they ask.
+ * @throws What kept it from being kept: there is still a status to tell it with.
+ */
+function keep ({ core, reply }: SseCall, options: ResolvedStreamOptions, run: StreamRun): Numbering | undefined {
+  const request = run.info.request as ChatRequest | undefined
+  const format = options.format ?? (request === undefined ? 'data' : 'openai')
+  if (format === 'data' || !wantsKept(options, request)) return undefined
+  run.keepIn(() => core.resumable.recorder(run.info.id, { format, includeUsage: wantsUsage(options, request) }, reply.request))
+  if (run.reason === 'error') throw run.error
+  if (run.recorder === undefined) return undefined
+  run.recorder.open()
+  reply.header(STREAM_ID, run.info.id)
+  return format === 'events' || request?.resumable === true ? {} : undefined
+}
+
+function resume (reply: FastifyReply, { wanted: { id, after } }: ResumedStream, { format }: ResolvedStreamOptions): Numbering {
+  reply.header(STREAM_ID, id)
+  return format === 'openai' ? { after } : { from: after }
 }
 
 /** @throws What the stream failed with, unless nobody is there to see it. */

@@ -1,5 +1,9 @@
-import type { StreamError } from '../schemas/stream-event.ts'
+import type { Outcome } from '../../types/encoder.ts'
+import type { EndReason, StreamError } from '../schemas/stream-event.ts'
 import { SourceFailedError, isLlmError, wireCode } from '../errors.ts'
+
+/** Ends of a stream whose question another instance may answer. Stores throw them as they are. */
+const retryable: ReadonlySet<string> = new Set(['LLM_ERR_PRODUCER_LOST', 'LLM_ERR_STORE_UNAVAILABLE'])
 
 /**
  * What a client learns of an error. Errors that are not of this package's table are told as `source-failed`.
@@ -11,10 +15,19 @@ export function toStreamError (error: unknown, expose: boolean): StreamError {
   return {
     code: wireCode(error.code),
     message: (expose && error.upstreamMessage) || error.message,
-    retryable: error.retryable ?? false,
+    retryable: error.retryable ?? retryable.has(error.code),
     status: error.statusCode,
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs })
   }
+}
+
+/**
+ * How a stream ended, for its clients.
+ * @param error What ended it, where that was neither its own end nor a wish.
+ * @param expose As {@link toStreamError}.
+ */
+export function toOutcome (reason: EndReason, error: Error | undefined, expose: boolean): Outcome {
+  return reason === 'complete' || reason === 'stop' ? { reason } : { reason, error: toStreamError(error, expose) }
 }
 
 /**

@@ -9,6 +9,7 @@ import type { ResolvedStreamOptions } from '../options.ts'
 import { ChatStage } from './chat-stage.ts'
 import { ItemStage } from './item-stage.ts'
 import type { StreamRegistry } from './registry.ts'
+import type { ResumableStreams } from './resumable-streams.ts'
 import { StreamRun } from './run.ts'
 import type { OpenedSource, OpenSource, SourceContext } from './source.ts'
 
@@ -16,6 +17,7 @@ import type { OpenedSource, OpenSource, SourceContext } from './source.ts'
 export interface Core {
   readonly upstream: UpstreamAdapter
   readonly registry: StreamRegistry
+  readonly resumable: ResumableStreams
   readonly prices: ReadonlyMap<string, ModelPrice>
   /** Options of the plugin, for streams that no route and no call changes. */
   readonly options: ResolvedStreamOptions
@@ -31,6 +33,8 @@ export interface RunTarget {
   readonly options: ResolvedStreamOptions
   readonly log: Logger
   readonly httpRequest?: FastifyRequest | undefined
+  /** Whether it reads a stream that is kept, and is none of its own. Default false. */
+  readonly isReader?: boolean | undefined
   /** Called when the stream has let go of its upstream and its slot. */
   readonly onRelease?: (() => void) | undefined
 }
@@ -50,8 +54,8 @@ function askUpstream (upstream: UpstreamAdapter, request: ChatRequest, context: 
   }
 }
 
-/** Adapters see messages only: `prompt` is a caller's shorthand for one. */
-function withMessages ({ prompt, ...request }: ChatRequest): ChatRequest {
+/** Adapters see messages only: `prompt` is a caller's shorthand for one, and `resumable` is this side's affair. */
+function withMessages ({ prompt, resumable: _resumable, ...request }: ChatRequest): ChatRequest {
   return prompt === undefined ? request : { ...request, messages: [{ role: 'user', content: prompt }] }
 }
 
@@ -65,13 +69,15 @@ export function openItems (core: Core, iterator: AsyncIterator<unknown>, isChat:
  * @param request What is asked, where that is known before the source is opened.
  */
 export function startRun (core: Core, target: RunTarget, open: OpenSource, request?: ChatRequest): StreamRun {
-  const { transport, httpRequest, log, options, onRelease } = target
+  const { transport, httpRequest, log, options, isReader = false, onRelease } = target
   return new StreamRun({
     open,
     options,
     registry: core.registry,
+    isReader,
     onRelease,
-    key: httpRequest === undefined ? undefined : core.keyOf(httpRequest),
+    // Readers are not counted a second time: the stream that they read has its place.
+    key: httpRequest === undefined || isReader ? undefined : core.keyOf(httpRequest),
     info: { id: randomUUID(), transport, request, httpRequest, startedAt: Date.now(), log }
   })
 }

@@ -34,6 +34,7 @@ export function errorForReason (reason: EndReason): Error {
  */
 export function reasonForError (error: unknown, isUpstream: boolean): EndReason {
   if (!isLlmError(error)) return isUpstream ? 'upstream-error' : 'error'
+  if (error.code === 'LLM_ERR_STOPPED') return 'stop'
   if (!error.code.startsWith('LLM_ERR_UPSTREAM_')) return 'error'
   return error.code.endsWith('_TIMEOUT') ? 'timeout' : 'upstream-error'
 }

@@ -1,12 +1,12 @@
-import type { Batch } from '../../types/batch.ts'
-import type { Encoder, Outcome } from '../../types/encoder.ts'
+import type { Batch, Frame } from '../../types/batch.ts'
+import type { Encoder } from '../../types/encoder.ts'
 import type { Message } from '../../types/message.ts'
 import type { Sink } from '../../types/sink.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
 import { EventTooLargeError } from '../errors.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
 import { IdleTimer } from '../timers.ts'
-import { toStreamError } from './client-error.ts'
+import { toOutcome } from './client-error.ts'
 import { eachFrame } from './each-frame.ts'
 import { isClientGone } from './end-reason.ts'
 import type { StreamRun } from './run.ts'
@@ -38,9 +38,10 @@ export async function pump (setup: PumpSetup, first: Promise<Batch<unknown> | un
   try {
     writer.write(setup.opening)
     await moveAll(run, writer, first)
+    run.recorder?.end({ reason: 'complete' })
     writer.write(encoder.end({ reason: 'complete' }))
     // Complete is what the client has, not what the upstream gave: it may still leave, or stop reading.
-    await run.guard(writer.end(options.stallTimeoutMs, () => run.stop('stalled')))
+    await run.guard(writer.end(options.stallTimeoutMs, () => writer.stalled()))
     run.complete()
   } catch (error) {
     run.fail(error)
@@ -66,17 +67,15 @@ async function endEarly ({ run, encoder, sink, options }: PumpSetup, writer: Wri
   if (isClientGone(reason)) return sink.destroy()
   const cut = (): void => sink.destroy()
   run.whenShutDown(() => { setTimeout(cut, SHUTDOWN_LINGER_MS).unref() })
-  writer.write(encoder.end(outcomeOf(run, options)))
+  // A reader's server goes, the stream does not: its client asks another.
+  if (reason !== 'shutdown' || !run.isReader) writer.write(encoder.end(toOutcome(reason, run.error, options.exposeErrors)))
   await writer.end(reason === 'shutdown' ? SHUTDOWN_LINGER_MS : options.stallTimeoutMs, cut)
 }
 
-function outcomeOf (run: StreamRun, options: ResolvedStreamOptions): Outcome {
-  const reason = run.reason as EndReason
-  return reason === 'stop' ? { reason } : { reason, error: toStreamError(run.error, options.exposeErrors) }
-}
-
-function logEnd ({ reason, error, info }: StreamRun): void {
+function logEnd ({ reason, error, info, isReader }: StreamRun): void {
   const fields = { streamId: info.id, reason }
+  // Of what it reads, its producer has told the log.
+  if (isReader) return info.log.info({ ...fields, err: error }, 'a reader of the stream was ended')
   if (reason === 'client') return info.log.info(fields, 'the client left, the stream was aborted')
   if (reason === 'error') return info.log.error({ ...fields, err: error }, 'the stream failed')
   info.log.warn({ ...fields, err: error }, 'the stream was ended')
@@ -99,13 +98,25 @@ class Writer {
    * Encodes a batch and writes it at once: one write for all frames of a network chunk.
    * @returns Where the client is behind, a promise that resolves when it has caught up.
    */
-  take ({ frames }: Batch<unknown>): Promise<void> | undefined {
-    const { encoder, options } = this.#setup
-    const { maxEventBytes } = options
+  take (batch: Batch<unknown>): Promise<void> | undefined {
+    const { sink, run: { recorder } } = this.#setup
+    const frames = recorder === undefined ? batch.frames : recorder.stamp(batch.frames)
+    const messages = this.#encode(frames)
+    recorder?.record(frames)
+    this.write(messages)
+    return sink.blocked ? this.#ready() : undefined
+  }
+
+  /**
+   * Nothing for a client that is gone, unless it may come back: then it must be able to get what it missed.
+   * @throws LLM_ERR_EVENT_TOO_LARGE; what no client gets is not kept either.
+   */
+  #encode (frames: ReadonlyArray<Frame<unknown>>): readonly Message[] {
+    const { run, encoder, sink, options: { maxEventBytes } } = this.#setup
+    if (sink.closed && run.recorder === undefined) return []
     const messages = encoder.encode(isSmall(maxEventBytes) ? frames.flatMap(eachFrame) : frames)
     if (maxEventBytes > 0) for (const message of messages) checkSize(message, maxEventBytes)
-    this.write(messages)
-    return this.#setup.sink.blocked ? this.#ready() : undefined
+    return messages
   }
 
   write (messages: readonly Message[]): void {
@@ -117,13 +128,20 @@ class Writer {
 
   /** Waits for the client to catch up; one that takes nothing for `stallTimeoutMs` ends the stream. */
   async #ready (): Promise<void> {
-    const { sink, run, options } = this.#setup
-    const watch = this.#watch(options.stallTimeoutMs, () => run.stop('stalled'))
+    const { sink, options } = this.#setup
+    const watch = this.#watch(options.stallTimeoutMs, () => this.stalled())
     try {
       await sink.ready()
     } finally {
       clearInterval(watch)
     }
+  }
+
+  /** Without its client, a stream may go on. */
+  stalled (): void {
+    const { sink, run } = this.#setup
+    run.clientLeft('stalled')
+    if (run.reason === undefined) sink.destroy()
   }
 
   /** Ends the sink; `onStall` is called when the client takes nothing for `patienceMs`. */

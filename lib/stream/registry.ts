@@ -13,6 +13,10 @@ export interface OpenStream {
   readonly info: StreamInfo
   /** Whose stream it is, for `limits.maxStreamsPerKey`. */
   readonly key: string | undefined
+  /** Whether it reads another stream, which may go on elsewhere. */
+  readonly isReader: boolean
+  /** Whether it goes on without its client. */
+  readonly isAlone: boolean
   /** Ends the stream for a reason; does nothing when it is ending already. */
   stop (reason: EndReason): void
   /** Settles when the stream is over and its hooks have run. */
@@ -27,6 +31,8 @@ export interface StreamStats {
   peak: number
   /** Started since the start. */
   total: number
+  /** Open now, and going on without their client (`onDisconnect: 'detach'`). */
+  detached: number
   /** Open now, by transport. */
   byTransport: Partial<Record<Transport, number>>
   /** Ended since the start, by reason. */
@@ -41,12 +47,15 @@ export interface StreamStats {
 export interface RegistryLimits {
   readonly maxStreams: number
   readonly maxStreamsPerKey: number
+  readonly maxDetached: number
 }
 
 /** The open streams of one plugin instance: slots, look-up, figures, shutdown. */
 export class StreamRegistry {
   readonly #slots: Slots
   readonly #streams = new Map<string, OpenStream>()
+  readonly #detached = new Set<OpenStream>()
+  readonly #maxDetached: number
   /** Open streams, and those whose closing hooks still run: a shutdown waits for the bill to be written. */
   readonly #unsettled = new Set<Promise<unknown>>()
   readonly #byEndReason: StreamStats['byEndReason'] = {}
@@ -56,6 +65,7 @@ export class StreamRegistry {
   #closing = false
 
   constructor (limits: RegistryLimits) {
+    this.#maxDetached = limits.maxDetached
     this.#slots = new Slots({ max: limits.maxStreams, maxPerKey: limits.maxStreamsPerKey }, {
       full: () => retryLater(new TooManyStreamsError()),
       keyFull: () => retryLater(new TooManyStreamsPerKeyError())
@@ -88,10 +98,28 @@ export class StreamRegistry {
   remove (stream: OpenStream, summary: StreamSummary): void {
     if (!this.#streams.delete(stream.info.id)) return
     this.#slots.release(stream.key)
+    this.#detached.delete(stream)
     this.#byEndReason[summary.reason] = (this.#byEndReason[summary.reason] ?? 0) + 1
     this.#bytes += summary.bytes
     this.#inputTokens += summary.usage?.inputTokens ?? 0
     this.#outputTokens += summary.usage?.outputTokens ?? 0
+  }
+
+  /**
+   * Notes that a stream goes on without its client.
+   * @returns Whether it may: not beyond `maxDetached`.
+   */
+  detach (stream: OpenStream): boolean {
+    if (this.#maxDetached > 0 && this.#detached.size >= this.#maxDetached) return false
+    this.#detached.add(stream)
+    return true
+  }
+
+  /** Open streams over a transport whose client is there. */
+  connected (transport: Transport): number {
+    let count = 0
+    for (const { info, isAlone } of this.#streams.values()) if (info.transport === transport && !isAlone) count++
+    return count
   }
 
   /** What is known of an open stream. */
@@ -115,6 +143,7 @@ export class StreamRegistry {
       active: this.size,
       peak: this.#slots.peak,
       total: this.#slots.total,
+      detached: this.#detached.size,
       byTransport: this.#byTransport(),
       byEndReason: { ...this.#byEndReason },
       bytes: this.#bytes,
@@ -128,6 +157,8 @@ export class StreamRegistry {
    */
   async close (graceMs: number): Promise<void> {
     this.#closing = true
+    // What they read goes on: their clients come back to another instance.
+    for (const stream of this.#streams.values()) if (stream.isReader) stream.stop('shutdown')
     await this.#settle(graceMs)
     for (const stream of this.#streams.values()) stream.stop('shutdown')
     await this.#settle(SHUTDOWN_END_MS)

@@ -4,9 +4,13 @@ import type { Batch } from '../../types/batch.ts'
 import type { StreamHooks, StreamInfo, StreamSummary } from '../../types/hooks.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
+import { OrphanedError } from '../errors.ts'
+import { toOutcome } from './client-error.ts'
 import { errorForReason, isAbort, reasonForError, toEndError } from './end-reason.ts'
 import { applyEventHooks } from './event-hooks.ts'
 import { runLifecycleHooks } from './lifecycle-hooks.ts'
+import { OrphanWatch } from './orphan-watch.ts'
+import type { Recorder } from './recorder.ts'
 import type { OpenStream, StreamRegistry } from './registry.ts'
 import { closeSource, type OpenedSource, type OpenSource } from './source.ts'
 import type { Account } from './stage.ts'
@@ -14,6 +18,9 @@ import { within } from './within.ts'
 
 /** A source that does not end on abort is left behind after so many milliseconds. */
 const SOURCE_CLOSE_MS = 1_000
+
+/** A store that does not take the last events is left behind after so many milliseconds. */
+const STORE_CLOSE_MS = 1_000
 
 /** A source that always has an item at hand yields to timers and sockets after so many. */
 const PULLS_A_TURN = 256
@@ -28,6 +35,8 @@ export interface RunSetup {
   readonly open: OpenSource
   readonly options: ResolvedStreamOptions
   readonly registry: StreamRegistry
+  /** Whether it reads a stream that is kept, and is none of its own. */
+  readonly isReader: boolean
   /** Called when the source is closed and the slot given back, before the closing hooks. */
   readonly onRelease?: (() => void) | undefined
 }
@@ -43,6 +52,7 @@ export class StreamRun implements OpenStream {
   info: StreamInfo
   readonly key: string | undefined
   readonly ended: Promise<StreamSummary>
+  readonly isReader: boolean
   readonly #setup: RunSetup
   readonly #startedAt = performance.now()
   readonly #controller = new AbortController()
@@ -53,7 +63,9 @@ export class StreamRun implements OpenStream {
   #interrupt: ((error: unknown) => void) | undefined
   #maxDuration: NodeJS.Timeout | undefined
   #drain: NodeJS.Timeout | undefined
-  #draining = false
+  #orphanWatch: OrphanWatch | undefined
+  #recorder: Recorder | undefined
+  #isAlone = false
   #tailSent = false
   #events = 0
   #pulls = 0
@@ -70,6 +82,7 @@ export class StreamRun implements OpenStream {
   constructor (setup: RunSetup) {
     this.info = setup.info
     this.key = setup.key
+    this.isReader = setup.isReader
     this.#setup = setup
     this.#eventHooks = setup.options.hooks.flatMap((hooks) => hooks.onStreamEvent ?? [])
     this.ended = new Promise((resolve) => { this.#settleEnded = resolve })
@@ -88,6 +101,16 @@ export class StreamRun implements OpenStream {
   /** Why the stream ends; absent while it runs. */
   get reason (): EndReason | undefined {
     return this.#reason
+  }
+
+  /** Whether the stream goes on without its client. */
+  get isAlone (): boolean {
+    return this.#isAlone
+  }
+
+  /** Keeps the stream, where it is resumable. */
+  get recorder (): Recorder | undefined {
+    return this.#recorder
   }
 
   /** What ended the stream, where that was an error or an abort. */
@@ -146,11 +169,11 @@ export class StreamRun implements OpenStream {
       return
     }
     this.#reason = reason
-    clearTimeout(this.#maxDuration)
-    clearTimeout(this.#drain)
+    this.#clearTimers()
     if (reason === 'complete') return
     const error = cause ?? errorForReason(reason)
     this.#error = error
+    this.#recorder?.end(toOutcome(reason, error, this.#setup.options.exposeErrors))
     this.#controller.abort(error)
     this.#interrupt?.(error)
     this.#sourceClosed = closeSource(this.#source, this.info)
@@ -164,16 +187,55 @@ export class StreamRun implements OpenStream {
 
   /** The source has ended well, and everything was delivered. */
   complete (): void {
-    this.stop(this.#draining ? 'client' : 'complete')
+    this.stop(this.#isAlone && this.#orphanWatch === undefined ? 'client' : 'complete')
   }
 
-  /** The client left: ends the stream, or goes on reading for the bill (`onDisconnect: 'drain'`). */
-  clientLeft (): void {
-    const { onDisconnect, drainMs } = this.#setup.options
-    if (this.#reason !== undefined || this.#draining) return
-    if (onDisconnect === 'abort' || this.#source === undefined) return this.stop('client')
-    this.#draining = true
+  /**
+   * Keeps the stream from its first event on, so that clients can come back for it. One that is over already is not kept:
+   * nobody would tell the store how it ended.
+   * @param create Makes what keeps it. What that throws is the host's, whatever its upstream says: it ends the stream.
+   */
+  keepIn (create: () => Recorder): void {
+    if (this.#reason !== undefined) return
+    try {
+      this.#recorder = create()
+    } catch (error) {
+      return this.stop('error', toEndError(error, false))
+    }
+    this.#recorder.attach({
+      cancelled: () => this.stop('stop'),
+      lost: () => { if (this.#orphanWatch !== undefined) this.stop('client') }
+    })
+  }
+
+  /**
+   * The client left, or takes nothing any more: ends the stream, or goes on without it, for the bill
+   * (`onDisconnect: 'drain'`) or because it may come back (`'detach'`).
+   */
+  clientLeft (why: 'client' | 'stalled' = 'client'): void {
+    const { onDisconnect } = this.#setup.options
+    if (this.#reason !== undefined || this.#isAlone) return
+    if (onDisconnect === 'drain' && why === 'client' && this.#source !== undefined) return this.#goOnForTheBill()
+    if (onDisconnect === 'detach' && this.#recorder?.isKept === true && this.#setup.registry.detach(this)) return this.#goOnForReaders(this.#recorder)
+    this.stop(why)
+  }
+
+  #goOnForTheBill (): void {
+    const { drainMs } = this.#setup.options
+    this.#isAlone = true
     if (drainMs > 0) this.#drain = setTimeout(() => this.stop('client'), drainMs).unref()
+  }
+
+  #goOnForReaders (recorder: Recorder): void {
+    this.#isAlone = true
+    this.info.log.info({ streamId: this.info.id }, 'the client left, the stream goes on for it to come back')
+    this.#orphanWatch = new OrphanWatch(this.#setup.options.orphanMs, () => recorder.isRead(), () => this.stop('client', new OrphanedError()))
+  }
+
+  #clearTimers (): void {
+    clearTimeout(this.#maxDuration)
+    clearTimeout(this.#drain)
+    this.#orphanWatch?.stop()
   }
 
   /**
@@ -242,8 +304,7 @@ export class StreamRun implements OpenStream {
   }
 
   async #finishOnce (bytes: number): Promise<StreamSummary> {
-    clearTimeout(this.#maxDuration)
-    clearTimeout(this.#drain)
+    this.#clearTimers()
     if (this.#sourceClosed !== undefined) await within(this.#sourceClosed, SOURCE_CLOSE_MS)
     const summary = this.#summarise(bytes)
     this.#setup.registry.remove(this, summary)
@@ -254,6 +315,7 @@ export class StreamRun implements OpenStream {
       await runLifecycleHooks(this.#setup.options.hooks, isAbort(summary.reason) ? 'onStreamAbort' : 'onStreamError', context)
     }
     await runLifecycleHooks(this.#setup.options.hooks, 'onStreamEnd', summary)
+    if (this.#recorder !== undefined) await within(this.#recorder.closed, STORE_CLOSE_MS)
     this.#settleEnded(summary)
     return summary
   }

@@ -1,11 +1,12 @@
 import type { FastifyRequest } from 'fastify'
-import type { Dialect } from '../../types/dialect.ts'
-import type { ChatRequest } from '../schemas/chat-request.ts'
+import type { Dialect, DialectChat } from '../../types/dialect.ts'
 import type { ResolvedSocketOptions } from '../options.ts'
-import { Chat } from '../stream/chat.ts'
+import type { Chat } from '../stream/chat.ts'
 import type { Core } from '../stream/core.ts'
 import { pump } from '../stream/pump.ts'
 import type { StreamRun } from '../stream/run.ts'
+import { wantsKept } from '../stream/resumable-streams.ts'
+import { ResumedStream } from '../stream/resumed-stream.ts'
 import { wantsUsage } from '../stream/wants-usage.ts'
 import { SocketEncoder } from './encoder.ts'
 import type { Outlet, OutletOwner } from './outlet.ts'
@@ -32,7 +33,8 @@ export interface SocketChatSetup {
   readonly dialect: Dialect
   /** As the client named it. */
   readonly id: string | undefined
-  readonly request: ChatRequest
+  /** What is asked, or the stream that its client goes on with. */
+  readonly source: Chat | ResumedStream
 }
 
 /** One chat on a WebSocket: a run of the core, written into the socket with a budget of its own. */
@@ -47,30 +49,27 @@ export class SocketChat {
    * @throws What `fastify.llm.chat()` throws, and LLM_ERR_TOO_MANY_STREAMS and its like.
    */
   constructor (setup: SocketChatSetup) {
-    const { core, outlet, owner, httpRequest, options, request } = setup
+    const { outlet, owner, httpRequest, options, source } = setup
     this.id = setup.id
     this.#setup = setup
     this.#sink = new ChatSink(outlet, owner, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES)
-    this.#run = new Chat(core, request).open({
+    this.#run = source.open({
       transport: 'websocket',
       options,
       log: httpRequest.log,
       httpRequest,
       onRelease: () => owner.chatReleased(this)
     })
+    this.#keep()
   }
 
   /** Asks the upstream, and writes its answer. */
   start (): void {
-    const { outlet, owner, options, dialect, request } = this.#setup
+    const { outlet, owner, options, dialect } = this.#setup
     const encoder = new SocketEncoder({
-      format: dialect.format({
-        id: this.id,
-        whole: request.stream === false,
-        includeUsage: wantsUsage(options, request),
-        maxBytes: options.maxEventBytes
-      }),
-      mayMerge: () => dialect.mergesText && this.#sink.isBehind,
+      format: dialect.format(this.#dialectChat),
+      // Of a stream that can be resumed, each event keeps its number.
+      mayMerge: () => dialect.mergesText && this.#sink.isBehind && this.#run.recorder === undefined && !this.#run.isReader,
       takesBytes: outlet.takesBytes,
       maxEventBytes: options.maxEventBytes,
       onEnd: () => owner.chatEnded(this)
@@ -78,15 +77,30 @@ export class SocketChat {
     pump({ run: this.#run, encoder, sink: this.#sink, options, opening: [] })
   }
 
-  /** Ends the chat as its client wishes; the terminal frame says so. */
+  /** Ends the chat as its client wishes, and the stream that it reads; the terminal frame says so. */
   cancel (): void {
-    this.#run.stop('stop')
+    const { source } = this.#setup
+    if (source instanceof ResumedStream) void source.stop(this.#run)
+    else this.#run.stop('stop')
   }
 
   /** The client is gone, or does not read. */
   leave (why: 'client' | 'stalled'): void {
-    if (why === 'stalled') this.#run.stop(why)
-    else this.#run.clientLeft()
+    this.#run.clientLeft(why)
     this.#sink.close()
+  }
+
+  /** Of a chat in one piece, or in another dialect, no client could say how far it came. */
+  #keep (): void {
+    const { core, httpRequest, options, dialect, source } = this.#setup
+    if (source instanceof ResumedStream || !dialect.isNative || source.request.stream === false || !wantsKept(options, source.request)) return
+    this.#run.keepIn(() => core.resumable.recorder(this.#run.info.id, { format: 'events' }, httpRequest))
+  }
+
+  get #dialectChat (): DialectChat {
+    const { options, source } = this.#setup
+    const chat = { id: this.id, whole: false, includeUsage: false, maxBytes: options.maxEventBytes }
+    if (source instanceof ResumedStream) return { ...chat, after: source.wanted.after }
+    return { ...chat, whole: source.request.stream === false, includeUsage: wantsUsage(options, source.request) }
   }
 }

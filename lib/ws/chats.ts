@@ -1,8 +1,10 @@
 import type { FastifyRequest } from 'fastify'
 import type { ClientMessage, Dialect } from '../../types/dialect.ts'
-import { BusyError, DuplicateIdError, GoingAwayError } from '../errors.ts'
+import { BusyError, DuplicateIdError, GoingAwayError, StreamNotFoundError } from '../errors.ts'
 import type { ResolvedSocketOptions } from '../options.ts'
+import { Chat } from '../stream/chat.ts'
 import { toStreamError } from '../stream/client-error.ts'
+import { ResumedStream } from '../stream/resumed-stream.ts'
 import { retryLater } from '../stream/retry-later.ts'
 import { SocketChat, type ChatOwner } from './chat.ts'
 import { checkFrameRequest } from './check-request.ts'
@@ -12,8 +14,8 @@ import type { Outlet, OutletOwner } from './outlet.ts'
 /** Name of the chat that its client gave none: ids are never empty. */
 const NO_ID = ''
 
-/** What a client asks for in a chat frame. */
-export type ChatMessage = Extract<ClientMessage, { type: 'chat' }>
+/** What begins a chat: a question, or the wish to go on with a stream. */
+export type ChatMessage = Extract<ClientMessage, { type: 'chat' | 'resume' }>
 
 /** The connection, as its chats see it. */
 export interface ChatsOwner extends OutletOwner {
@@ -56,7 +58,8 @@ export class Chats implements ChatOwner {
       this.#checkCapacity()
       this.#begin(message, dialect)
     } catch (error) {
-      this.#owner.outlet.sendControl(dialect.format({ id: message.id, whole: false, includeUsage: false, maxBytes: 0 })
+      const after = message.type === 'resume' ? message.after : 0
+      this.#owner.outlet.sendControl(dialect.format({ id: message.id, whole: false, includeUsage: false, maxBytes: 0, after })
         .end({ reason: 'error', error: this.#toStreamError(error) }))
     }
   }
@@ -92,13 +95,21 @@ export class Chats implements ChatOwner {
     this.#owner.cut()
   }
 
-  #begin ({ id, request }: ChatMessage, dialect: Dialect): void {
+  #begin (message: ChatMessage, dialect: Dialect): void {
+    const { id } = message
     const { hub: { core }, outlet, request: httpRequest, options } = this.#owner
-    const chat = new SocketChat({ core, outlet, owner: this, httpRequest, options, dialect, id, request: checkFrameRequest(request) })
+    const chat = new SocketChat({ core, outlet, owner: this, httpRequest, options, dialect, id, source: this.#sourceOf(message) })
     this.#ids.set(id ?? NO_ID, chat)
     this.#open.add(chat)
     this.#owner.chatsChanged()
     chat.start()
+  }
+
+  #sourceOf (message: ChatMessage): Chat | ResumedStream {
+    const { hub: { core }, request: httpRequest, options } = this.#owner
+    if (message.type === 'chat') return new Chat(core, checkFrameRequest(message.request))
+    if (options.resumable === false) throw new StreamNotFoundError()
+    return new ResumedStream(core, { id: message.streamId, after: message.after, httpRequest })
   }
 
   #checkCapacity (): void {

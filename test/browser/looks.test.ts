@@ -35,7 +35,7 @@ const states: ReadonlyArray<[string, (playground: Playground) => Promise<unknown
     await playground.ask('How does a streamed answer reach my screen?')
     await playground.ws.shows('A language model')
     await playground.page.getByRole('button', { name: 'Cut the connection' }).click()
-    await both(playground, 'failed')
+    await untilText(playground.sse.root.locator('.outcome'), /The answer goes on where it was cut/)
   }],
   ['error', async (playground) => {
     await playground.ws.root.locator('.connection[data-state=open]').waitFor()

@@ -134,22 +134,44 @@ t.test('the log keeps its last 500 lines', async (t) => {
   t.match(await sse.answer.innerText(), '1199')
 })
 
-t.test('a cut connection is said to be lost, comes back by itself, and the question can be asked again', async (t) => {
-  const { page, sse, ws, ask } = await openPlayground(t, browser, shared)
+t.test('a cut connection comes back by itself, and both answers go on where they were cut', async (t) => {
+  const { page, sse, ws, ask, complaints } = await openPlayground(t, browser, shared)
+  await ask('How?', 'mock-markdown')
+  await Promise.all([sse.ends('whole'), ws.ends('whole')])
+  const uncut = await sse.answer.innerText()
+  await ask('How?', 'mock-markdown')
+  await Promise.all([sse.shows('A language model'), ws.shows('A language model')])
+
+  await page.getByRole('button', { name: 'Cut the connection' }).click()
+  await untilText(page.locator('#keys .cut-result'), /cut 2 connections/)
+  await untilText(sse.root.locator('.outcome'), /The answer goes on where it was cut/)
+  await Promise.all([sse.ends('whole'), ws.ends('whole')])
+
+  for (const pane of [sse, ws]) {
+    t.equal(await pane.answer.innerText(), uncut, 'nothing is lost, and nothing comes twice')
+    t.match((await pane.states()).join(' '), /open( waiting connecting)+ open/)
+  }
+  t.same(complaints, ['Failed to load resource: net::ERR_INCOMPLETE_CHUNKED_ENCODING'], 'what the browser itself says of a cut')
+})
+
+t.test('an answer whose server is gone is said to be lost, and the question can be asked again', async (t) => {
+  const { url, port, pid, exited } = await startServer(t)
+  const { page, sse, ws, ask } = await openPlayground(t, browser, { url })
   await ask('Tell me', 'mock-endless')
   await Promise.all([sse.shows('Here is what happens'), ws.shows('Here is what happens')])
 
-  await page.getByRole('button', { name: 'Cut the connection' }).click()
+  process.kill(pid, 'SIGKILL')
+  await exited
+  await startServer(t, { PORT: String(port) })
   await Promise.all([sse.ends('failed'), ws.ends('failed')])
   await ws.root.locator('.connection[data-state=open]').waitFor()
 
-  for (const pane of [sse, ws]) {
-    t.match(await pane.root.innerText(), 'The connection was lost, this is not the whole answer.')
-    t.match(await pane.answer.innerText(), 'Here is what happens', 'what came stays')
-  }
+  t.match(await sse.root.innerText(), 'The connection was lost, this is not the whole answer.')
+  t.match(await ws.root.innerText(), 'The server does not know this answer any more.')
+  for (const pane of [sse, ws]) t.match(await pane.answer.innerText(), 'Here is what happens', 'what came stays')
   t.equal((await sse.states()).at(-1), 'lost')
   t.match((await ws.states()).join(' '), /open( waiting connecting)+ open$/)
-  t.match(await untilText(page.locator('#announcements'), /connection was lost/), /tokens came/)
+  t.match(await untilText(page.locator('#announcements'), /tokens came/), /SSE|events|WebSocket/)
 
   await sse.root.getByRole('button', { name: 'Ask again' }).click()
   t.equal(await page.evaluate('document.activeElement.id'), 'prompt', 'the focus is not lost')

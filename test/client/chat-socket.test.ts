@@ -558,6 +558,19 @@ t.test('without a heartbeat there is no silence', async (t) => {
   }
 })
 
+t.test('a chat that crossed the goaway is asked on the next connection', async (t) => {
+  const { socket, peers } = await connect(t, {
+    onFrame ({ id }, peer) {
+      if (peer.number > 1) return peer.sendEvents(id, hello)
+      peer.send({ type: 'goaway', reason: 'shutdown', deadlineMs: 5_000 })
+      peer.sendEvents(id, [{ type: 'error', error: { code: 'going-away', message: 'This connection is about to close', retryable: true, status: 503 } }])
+    }
+  })
+
+  t.equal(await socket.chat(request).text(), 'Hello')
+  t.equal(peers.length, 2)
+})
+
 t.test('after goaway running chats go on, and new ones have another connection', async (t) => {
   const { socket, peers } = await connect(t, {
     onFrame ({ id }, peer) {

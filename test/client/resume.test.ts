@@ -248,6 +248,47 @@ t.test('a chat that the server does not resume ends with its error', async (t) =
   t.match(await failureOf(socket.chat(request)), { code: 'invalid-frame', text: 'Hel' })
 })
 
+t.test('a resume that is refused for a while is asked for again, and not for ever', async (t) => {
+  const busy = { type: 'error', error: { code: 'busy', message: 'Too many chats', retryable: true, status: 429, retryAfterMs: 1 } }
+  for (const refusals of [3, 99]) {
+    const { url, peers } = await startSocketServer(t, {
+      onFrame ({ type, id, after }, peer) {
+        if (type === 'chat') {
+          peer.sendEvents(id, [{ ...hello[0], streamId: 's' }, hello[1] ?? {}])
+          return peer.socket.terminate()
+        }
+        if (peer.frames.length <= refusals) peer.sendEvents(id, [busy], after + 1)
+        else peer.sendEvents(id, hello.slice(after), after + 1)
+      }
+    })
+    const socket = new ChatSocket(url, { WebSocket: NodeWebSocket, reconnect: soonAgain })
+    t.teardown(() => socket.close())
+
+    const { events, error } = await readAll(socket.chat(request))
+
+    if (refusals === 3) t.same([events.length, error], [hello.length, undefined])
+    else t.match([peers[1]?.frames.length, error], [6, { code: 'busy', text: 'Hel' }])
+  }
+})
+
+t.test('a chat that waits for room to be resumed in can be stopped', async (t) => {
+  const { url, peers } = await startSocketServer(t, {
+    onFrame ({ type, id, after }, peer) {
+      if (type !== 'chat') return peer.sendEvents(id, [{ type: 'error', error: { code: 'store-unavailable', message: 'Not now', retryable: true, status: 503 } }], after + 1)
+      peer.sendEvents(id, [{ ...hello[0], streamId: 's' }, hello[1] ?? {}])
+      peer.socket.terminate()
+    }
+  })
+  const socket = new ChatSocket(url, { WebSocket: NodeWebSocket, reconnect: soonAgain })
+  t.teardown(() => socket.close())
+  const chat = socket.chat(request)
+  const reading = readAll(chat)
+  await until('the refusal', () => peers[1]?.frames.length === 1)
+  chat.cancel()
+
+  t.same((await reading).events.at(-1), { type: 'end', reason: 'stop' })
+})
+
 t.test('a chat that waits to be resumed can be stopped, and is lost when the connection is', async (t) => {
   const { url, peers } = await startSocketServer(t, {
     onFrame ({ id }, peer) {

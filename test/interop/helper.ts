@@ -204,12 +204,17 @@ async function readExchange (request: IncomingMessage, response: ServerResponse)
  */
 export async function freePort (): Promise<number> {
   const port = randomInt(20_000, 32_000)
+  return await isFree(port) ? port : await freePort()
+}
+
+/** Whether nothing listens on a port. */
+export async function isFree (port: number): Promise<boolean> {
   const server = createTcpServer().listen(port, '127.0.0.1')
   const isFree = await once(server, 'listening').then(() => true, () => false)
-  if (!isFree) return freePort()
+  if (!isFree) return false
   server.close()
   await once(server, 'close')
-  return port
+  return true
 }
 
 /** Polls what has no event: the state of another process. */

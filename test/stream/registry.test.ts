@@ -5,6 +5,8 @@ import type { StreamInfo, StreamSummary, Transport } from '../../types/hooks.ts'
 
 /** A stream that ends when it is told to; `stops` are the reasons that it was stopped for. */
 class FakeStream implements OpenStream {
+  isReader = false
+  isAlone = false
   readonly info: StreamInfo
   readonly key: string | undefined
   readonly ended: Promise<void>
@@ -31,8 +33,8 @@ class FakeStream implements OpenStream {
   }
 }
 
-function createRegistry (limits: { maxStreams?: number, maxStreamsPerKey?: number } = {}) {
-  return new StreamRegistry({ maxStreams: 0, maxStreamsPerKey: 0, ...limits })
+function createRegistry (limits: { maxStreams?: number, maxStreamsPerKey?: number, maxDetached?: number } = {}) {
+  return new StreamRegistry({ maxStreams: 0, maxStreamsPerKey: 0, maxDetached: 0, ...limits })
 }
 
 t.test('the registry counts open streams, and gives no more slots than there are', async (t) => {
@@ -105,7 +107,7 @@ t.test('the registry adds up what its streams were', async (t) => {
   new FakeStream(registry, 'd').end({ reason: 'complete', bytes: 1 })
 
   t.strictSame(registry.stats(), {
-    active: 1, peak: 3, total: 4, byTransport: { sse: 1 }, byEndReason: { complete: 2, client: 1 }, bytes: 16, tokens: { input: 6, output: 8 }
+    active: 1, peak: 3, total: 4, detached: 0, byTransport: { sse: 1 }, byEndReason: { complete: 2, client: 1 }, bytes: 16, tokens: { input: 6, output: 8 }
   })
   registry.stats().byEndReason.complete = 99
   t.equal(registry.stats().byEndReason.complete, 2, 'a copy')
@@ -167,4 +169,51 @@ t.test('close() waits until stopped streams have ended', async (t) => {
   await closed
 
   t.equal(isClosed, true)
+})
+
+// ---- streams without their client, and readers ---------------------------------------------------------------------------
+
+t.test('the registry counts streams that go on without their client, up to its bound, until they end', async (t) => {
+  const registry = createRegistry({ maxDetached: 2 })
+  const [one, two, three] = ['a', 'b', 'c'].map((id) => new FakeStream(registry, id)) as [FakeStream, FakeStream, FakeStream]
+
+  t.strictSame([one, two, three].map((stream) => registry.detach(stream)), [true, true, false])
+  t.equal(registry.stats().detached, 2)
+  one.end()
+  t.equal(registry.stats().detached, 1)
+  t.equal(registry.detach(three), true)
+  two.end()
+  three.end()
+  t.equal(registry.stats().detached, 0)
+})
+
+t.test('without a bound, any number may', async (t) => {
+  const registry = createRegistry({ maxDetached: 0 })
+  for (let i = 0; i < 1_500; i++) t.equal(registry.detach(new FakeStream(registry, `s${i}`)), true)
+  t.equal(registry.stats().detached, 1_500)
+})
+
+t.test('a stream without its client has no connection', async (t) => {
+  const registry = createRegistry()
+  const [one] = [new FakeStream(registry, 'a'), new FakeStream(registry, 'b'), new FakeStream(registry, 'c', { transport: 'websocket' })]
+
+  t.equal(registry.connected('sse'), 2)
+  one.isAlone = true
+  t.equal(registry.connected('sse'), 1)
+  t.equal(registry.connected('websocket'), 1)
+  t.equal(registry.connected('json'), 0)
+})
+
+t.test('a shutdown ends readers first, and gives the others their grace', async (t) => {
+  const registry = createRegistry()
+  const stream = new FakeStream(registry, 'a')
+  const reader = new FakeStream(registry, 'b')
+  reader.isReader = true
+
+  const closing = registry.close(600_000)
+  t.strictSame(reader.stops, ['shutdown'])
+  t.strictSame(stream.stops, [])
+  stream.end()
+  await closing
+  t.strictSame(stream.stops, [])
 })

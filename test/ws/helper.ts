@@ -8,7 +8,9 @@ import { WebSocket, type ClientOptions } from 'ws'
 import llmStream, { type PluginOptions, type StreamSummary, type UpstreamAdapter } from '../../lib/index.ts'
 import { resolvePluginOptions, type ResolvedSocketOptions } from '../../lib/options.ts'
 import type { Core } from '../../lib/stream/core.ts'
+import { memoryStore } from '../../lib/stream/memory-store.ts'
 import { StreamRegistry } from '../../lib/stream/registry.ts'
+import { ResumableStreams } from '../../lib/stream/resumable-streams.ts'
 import { Hub } from '../../lib/ws/hub.ts'
 import type { OnSent } from '../../lib/ws/outlet.ts'
 import { deferred, helloAdapter, soon } from '../helper.ts'
@@ -246,7 +248,9 @@ export function createHub (options: Partial<PluginOptions> = {}) {
   const summaries: StreamSummary[] = []
   const resolved = resolvePluginOptions({ onStreamEnd: (summary) => { summaries.push(summary) }, ...options, upstream })
   const log = createLog()
-  const core: Core = { upstream, registry: new StreamRegistry(resolved.limits), prices: resolved.prices, options: resolved.stream, keyOf: () => undefined, log }
+  const registry = new StreamRegistry(resolved.limits)
+  const resumable = new ResumableStreams({ store: resolved.store ?? memoryStore(), isShared: resolved.store !== undefined, registry, ownerOf: resolved.owner, log })
+  const core: Core = { upstream, registry, resumable, prices: resolved.prices, options: resolved.stream, keyOf: () => undefined, log }
   return { core, hub: new Hub(core, resolved.limits), options: resolved.socket, log, summaries }
 }
 

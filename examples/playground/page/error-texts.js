@@ -26,6 +26,13 @@ const sentences = new Map(Object.entries({
   'max-duration': 'The answer took longer than the server allows.',
   // The server.
   shutdown: 'The server is shutting down.',
+  'producer-lost': 'The server that wrote this answer was lost, this is not the whole answer.',
+  'store-unavailable': 'Answers cannot be resumed right now.',
+  'stream-not-found': 'The server does not know this answer any more.',
+  'stream-expired': 'The server does not keep this answer any more.',
+  'stream-forbidden': 'This answer belongs to somebody else.',
+  orphaned: 'Nobody read this answer for too long, so it was stopped.',
+  'client-left': 'Whoever asked for this answer has left.',
   'going-away': 'The server is about to close this connection.',
   origin: 'The server does not let this page connect.',
   // The provider.

@@ -40,10 +40,11 @@ export class Outcome {
   /**
    * Says why nothing comes yet.
    * @param {unknown} error What the last try failed with.
+   * @param {boolean} hasBegun Whether a part of the answer is there.
    */
-  wait (error) {
+  wait (error, hasBegun) {
     const { reason, small } = explain(error)
-    this.show('busy', `${reason} The next try follows by itself.`, small)
+    this.show('busy', hasBegun ? 'The connection was lost. The answer goes on where it was cut.' : `${reason} The next try follows by itself.`, small)
   }
 
   /**

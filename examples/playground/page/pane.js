@@ -100,9 +100,10 @@ export class Pane {
   /** @param {import('./transports.js').StateChange} change */
   #onStateChange (change) {
     this.#connection.show(change)
-    if (!this.isBusy || this.measurement?.tokens !== 0) return
-    if (change.state === 'waiting') this.#outcome.wait(change.error)
-    else this.#outcome.show('busy', 'Waiting for the first token')
+    if (!this.isBusy) return
+    const hasBegun = this.measurement?.tokens !== 0
+    if (change.state === 'waiting') this.#outcome.wait(change.error, hasBegun)
+    else if (!hasBegun) this.#outcome.show('busy', 'Waiting for the first token')
   }
 
   /**

@@ -33,7 +33,9 @@ export const sse = {
   route: 'POST /api/events',
   open: ({ tap, onStateChange }) => {
     const fetch = tappedFetch(tap)
-    return (request, options) => streamChat(`/api/events?playground=${id}`, request, { ...options, reconnect, onStateChange, fetch })
+    /** @param {string} streamId */
+    const resumeUrl = (streamId) => `/api/streams/${streamId}?playground=${id}`
+    return (request, options) => streamChat(`/api/events?playground=${id}`, request, { ...options, reconnect, resumeUrl, onStateChange, fetch })
   }
 }
 
@@ -46,7 +48,8 @@ export const webSocket = {
     const socket = new ChatSocket(`/ws/chat?playground=${id}`, { reconnect, onStateChange, WebSocket: tappedWebSocket(tap) })
     // Open before the first question, as in an application.
     socket.connect()
-    return (request, options) => socket.chat(request, options)
+    // The route keeps the answers of those who ask for it.
+    return (request, options) => socket.chat({ ...request, resumable: true }, options)
   }
 }
 

@@ -13,6 +13,24 @@ export function readId (id: unknown): string {
   throw new InvalidFrameError(id === undefined ? 'a frame without "id"' : 'a frame with an "id" of the wrong kind', `an "id" that is a text of 1 to ${MAX_ID_LENGTH} characters`)
 }
 
+/**
+ * The id of a stream that a client wants to go on with.
+ * @throws LLM_ERR_INVALID_FRAME when it is not a text.
+ */
+export function readStreamId (streamId: unknown): string {
+  if (typeof streamId === 'string' && streamId !== '') return streamId
+  throw new InvalidFrameError('a "resume" frame without "streamId"', 'a "streamId" that is the text of a "start" frame or of the header x-stream-id')
+}
+
+/**
+ * The number of the last event that a client has; without one it wants all.
+ * @throws LLM_ERR_INVALID_FRAME when it is not a whole number.
+ */
+export function readAfter (after: unknown = 0): number {
+  if (Number.isSafeInteger(after) && (after as number) >= 0) return after as number
+  throw new InvalidFrameError('a "resume" frame with an "after" of the wrong kind', 'an "after" that is the "seq" of the last event that came, or 0')
+}
+
 /** A chat frame of a dialect whose clients may leave out the id. */
 export function readChat ({ type: _type, id, ...request }: JsonFrame): ClientMessage {
   return { type: 'chat', id: id == null ? undefined : readId(id), request }

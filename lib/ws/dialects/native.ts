@@ -5,10 +5,10 @@ import type { ValueFormat } from '../../../types/format.ts'
 import type { StreamEvent } from '../../schemas/stream-event.ts'
 import { RunWriter } from '../../formats/run-writer.ts'
 import { formatFor } from '../whole-format.ts'
-import { readId, refuseType } from './client-frame.ts'
+import { readAfter, readId, readStreamId, refuseType } from './client-frame.ts'
 
 /** Types of the frames that a client sends. */
-const clientTypes: ReadonlySet<unknown> = new Set(['chat', 'cancel', 'ping'])
+const clientTypes: ReadonlySet<unknown> = new Set(['chat', 'resume', 'cancel', 'ping'])
 
 /** The package's own protocol, `llm-chat.v1`: several chats on one socket, each a sequence of stream events (docs/protocol.md). */
 export const native: Dialect = {
@@ -17,26 +17,29 @@ export const native: Dialect = {
   mergesText: true,
   match: ({ type }) => clientTypes.has(type),
   parse,
-  format: (chat) => formatFor(chat, new NativeFormat(String(chat.id))),
+  format: (chat) => formatFor(chat, new NativeFormat(String(chat.id), chat.after)),
   refuse: (error, ref) => [JSON.stringify({ type: 'error', ref, error })]
 }
 
 function parse (frame: JsonFrame): ClientMessage {
   const { type, id, ...request } = frame
   if (type === 'chat') return { type, id: readId(id), request }
+  if (type === 'resume') return { type, id: readId(id), streamId: readStreamId(frame.streamId), after: readAfter(frame.after) }
   if (type === 'cancel') return { type, id: readId(id) }
   if (type === 'ping') return { type, ts: frame.ts }
-  return refuseType(frame, '"type": "chat", "cancel" or "ping"')
+  return refuseType(frame, '"type": "chat", "resume", "cancel" or "ping"')
 }
 
 /** Stream events with the id of their chat and a `seq` that rises by one from 1; the terminal event is the last. */
 class NativeFormat implements ValueFormat {
   readonly #id: string
   readonly #runs = new RunWriter((event) => this.#open(event), () => this.#end())
-  #seq = 0
+  #seq: number
 
-  constructor (id: string) {
+  /** @param after Number of the event before the first, where a stream is resumed. */
+  constructor (id: string, after = 0) {
     this.#id = JSON.stringify(id)
+    this.#seq = after
   }
 
   values ({ events }: Frame): string[] {
@@ -67,7 +70,7 @@ class NativeFormat implements ValueFormat {
 
 /** `id` is the chat's: the upstream's name for its answer, and that of a tool call, get names of their own. */
 function withoutId (event: StreamEvent): object {
-  if (event.type === 'start') return { type: event.type, completionId: event.id, model: event.model, created: event.created }
+  if (event.type === 'start') return { type: event.type, completionId: event.id, model: event.model, created: event.created, streamId: event.streamId }
   if (event.type !== 'tool-call-start') return event
   return { type: event.type, choice: event.choice, index: event.index, toolCallId: event.id, name: event.name }
 }

@@ -1,4 +1,5 @@
 import t from 'tap'
+import type { StreamEvent } from '../../../lib/schemas/stream-event.ts'
 import { native } from '../../../lib/ws/dialects/native.ts'
 import { error, everyEvent, write } from './helper.ts'
 
@@ -13,7 +14,7 @@ t.test('frames of type chat, cancel and ping are understood', async (t) => {
 })
 
 t.test('frames of another type are refused, with the type and nothing else of them', async (t) => {
-  const expected = 'expected "type": "chat", "cancel" or "ping"'
+  const expected = 'expected "type": "chat", "resume", "cancel" or "ping"'
 
   t.throws(() => parse({ type: 'chat.completion' }), { code: 'LLM_ERR_INVALID_FRAME', message: `The message is a frame of type "chat.completion", ${expected}` })
   t.throws(() => parse({ type: 'x'.repeat(40) }), { message: `The message is a frame of type "${'x'.repeat(32)}", ${expected}` })
@@ -69,4 +70,26 @@ t.test('in one piece, texts come once, at the end', async (t) => {
 t.test('what belongs to no chat is refused with ref', async (t) => {
   t.strictSame(native.refuse(error, 'c1').map((frame) => JSON.parse(frame)), [{ type: 'error', ref: 'c1', error }])
   t.strictSame(native.refuse(error).map((frame) => JSON.parse(frame)), [{ type: 'error', error }])
+})
+
+// ---- resumed streams -----------------------------------------------------------------------------------------------------
+
+t.test('a frame of type resume names a stream and a position, 0 if none', async (t) => {
+  t.strictSame(parse({ type: 'resume', id: 'c1', streamId: 's1', after: 7 }), { type: 'resume', id: 'c1', streamId: 's1', after: 7 })
+  t.strictSame(parse({ type: 'resume', id: 'c1', streamId: 's1' }), { type: 'resume', id: 'c1', streamId: 's1', after: 0 })
+  t.equal(native.match({ type: 'resume' }), true)
+})
+
+t.test('a resume frame without an id, a stream or a position that is one is refused', async (t) => {
+  const code = 'LLM_ERR_INVALID_FRAME'
+
+  t.throws(() => parse({ type: 'resume', streamId: 's1' }), { code, message: /without "id"/ })
+  for (const streamId of [undefined, null, '', 7, {}, ['s1']]) t.throws(() => parse({ type: 'resume', id: 'c1', streamId }), { code, message: /without "streamId"/ })
+  for (const after of [-1, 1.5, '7', null, NaN, Infinity, 2 ** 53, []]) t.throws(() => parse({ type: 'resume', id: 'c1', streamId: 's1', after }), { code, message: /"after" of the wrong kind/ })
+})
+
+t.test('frames of a resumed stream go on with its numbers, and "start" tells its id', async (t) => {
+  const frames = write(native, { id: 'c1', after: 41 }, [{ ...everyEvent[0], streamId: 's1' } as StreamEvent])
+
+  t.strictSame(frames, [{ type: 'start', completionId: 'chatcmpl-1', model: 'm', created: 7, streamId: 's1', id: 'c1', seq: 42 }, { type: 'end', reason: 'complete', id: 'c1', seq: 43 }])
 })
