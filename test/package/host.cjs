@@ -3,6 +3,7 @@ const assert = require('node:assert/strict')
 const Fastify = require('fastify')
 const llmStream = require('fastify-llm-stream')
 const { streamChat } = require('fastify-llm-stream/client')
+const { redisStore } = require('fastify-llm-stream/redis')
 const { createUpstream } = require('fastify-llm-stream/testing')
 
 async function main () {
@@ -14,6 +15,7 @@ async function main () {
   const response = await app.inject({ method: 'POST', url: '/chat', payload: { model: 'mock', stream: true, prompt: 'Hi' } })
 
   assert.equal(response.statusCode, 200, response.body)
+  assert.throws(() => redisStore({}), { code: 'LLM_ERR_OPTION' })
   assert.match(response.body, /Hello[^]*data: \[DONE\]\n\n$/)
   const address = await app.listen({ port: 0 })
   assert.equal(await streamChat(`${address}/chat`, { prompt: 'Hi' }).text(), 'Hello host')

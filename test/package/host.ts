@@ -2,11 +2,17 @@
 // with `skipLibCheck: false`, and runs what nodenext emits, as ES module and as CommonJS.
 import Fastify from 'fastify'
 import type { FastifyInstance } from 'fastify'
-import llmStream, { ChatRequest, StreamEvent } from 'fastify-llm-stream'
-import type { StreamOptions, StreamSummary, UpstreamAdapter } from 'fastify-llm-stream'
+import llmStream, { ChatRequest, StreamEvent, memoryStore } from 'fastify-llm-stream'
+import type { StreamOptions, StreamStore, StreamSummary, UpstreamAdapter } from 'fastify-llm-stream'
+import { redisStore } from 'fastify-llm-stream/redis'
+import type { RedisStoreOptions } from 'fastify-llm-stream/redis'
 import { createUpstream } from 'fastify-llm-stream/testing'
 
 const options: StreamOptions = { heartbeatMs: 5_000 }
+
+/** Compiles without the types of a Redis client. */
+const shared = (client: RedisStoreOptions['client']): StreamStore => redisStore({ client, batchMs: 5 })
+const store: StreamStore = process.env.REDIS_CLIENT ? shared({} as RedisStoreOptions['client']) : memoryStore({ ttlMs: 1_000 })
 
 const echo: UpstreamAdapter = async function * ({ messages }) {
   const event: StreamEvent = { type: 'text-delta', choice: 0, text: `echo ${messages?.length}` }
@@ -15,7 +21,7 @@ const echo: UpstreamAdapter = async function * ({ messages }) {
 
 async function build (upstream: { baseUrl: string } | UpstreamAdapter): Promise<FastifyInstance> {
   const app = Fastify()
-  await app.register(llmStream, { upstream, onStreamEnd: (summary: StreamSummary) => { reasons.push(summary.reason) } })
+  await app.register(llmStream, { upstream, store, onStreamEnd: (summary: StreamSummary) => { reasons.push(summary.reason) } })
   app.post<{ Body: ChatRequest }>('/chat', { schema: { body: ChatRequest }, stream: options }, (request, reply) =>
     reply.sseStream(app.llm.chat(request.body)))
   app.get('/ws', { websocket: true, stream: { dialect: 'completion' } }, app.llm.socket({ idleTimeoutMs: 60_000 }))

@@ -1,8 +1,10 @@
 import Fastify from 'fastify'
+import { Redis } from 'ioredis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { describe, expect, test } from 'tstyche'
-import llmStream, { ChatRequest, createWebSocketAdapter } from '../../lib/index.ts'
-import type { Chat, ClientFrame, Llm, ReadyFrame, PluginOptions, StreamEvent, StreamOptions, StreamSummary } from '../../lib/index.ts'
+import llmStream, { ChatRequest, createWebSocketAdapter, memoryStore } from '../../lib/index.ts'
+import type { Chat, ClientFrame, Llm, ReadyFrame, PluginOptions, StreamEvent, StreamOptions, StreamStore, StreamSummary } from '../../lib/index.ts'
+import { redisStore } from '../../lib/redis/index.ts'
 
 const app = Fastify()
 
@@ -39,6 +41,18 @@ describe('augmentation', () => {
     })
   })
 
+  test('adds sseResume() to the reply, and a stop that may be another instance\'s', () => {
+    app.get<{ Params: { id: string } }>('/streams/:id', (request, reply) => {
+      expect(reply.sseResume).type.not.toBeCallableWith(1)
+      expect(app.llm.streams.stop(request.params.id, request)).type.toBe<boolean | Promise<boolean>>()
+      return reply.sseResume(request.params.id, { format: 'openai' })
+    })
+    expect(redisStore).type.toBeCallableWith({ client: new Redis({ lazyConnect: true }) })
+    expect(redisStore).type.not.toBeCallableWith({})
+    expect(memoryStore({ ttlMs: 1 })).type.toBe<StreamStore>()
+    expect<PluginOptions['store']>().type.toBe<StreamStore | undefined>()
+  })
+
   test('adds stream to route options', () => {
     app.post<{ Body: ChatRequest }>('/chat', { schema: { body: ChatRequest }, stream: { format: 'events' } }, (request, reply) => {
       expect(request.body).type.toBe<ChatRequest>()
@@ -59,7 +73,7 @@ describe('app.llm.socket()', () => {
   })
 
   test('speaks frames that have types', () => {
-    expect<ClientFrame['type']>().type.toBe<'chat' | 'cancel' | 'ping'>()
+    expect<ClientFrame['type']>().type.toBe<'chat' | 'resume' | 'cancel' | 'ping'>()
     expect<ReadyFrame['protocol']>().type.toBe<'llm-chat.v1'>()
   })
 })
