@@ -34,10 +34,10 @@ function define<Args extends unknown[]> (code: `LLM_ERR_${string}`, message: str
   return createError(code, message, statusCode) as unknown as Define<Args>
 }
 
-/** A row whose cause may pass: the same request may succeed later. */
-function definePassing<Args extends unknown[]> (...row: Parameters<typeof define>): Define<Args> {
-  const Constructor = define<Args>(...row)
-  Object.assign(Constructor.prototype as object, { retryable: true })
+/** A row whose cause may pass: the same request may succeed later. @param more What is known of all of them. */
+function definePassing<Args extends unknown[]> (code: `LLM_ERR_${string}`, message: string, statusCode: number, more: LlmErrorDetails = {}): Define<Args> {
+  const Constructor = define<Args>(code, message, statusCode)
+  Object.assign(Constructor.prototype as object, { retryable: true, ...more })
   return Constructor
 }
 
@@ -191,7 +191,7 @@ export const ProducerLostError: Define<[]> =
 
 /** The store of resumable streams does not answer, or is full. */
 export const StoreUnavailableError: Define<[]> =
-  definePassing('LLM_ERR_STORE_UNAVAILABLE', 'Streams cannot be resumed right now; try again later', 503)
+  definePassing('LLM_ERR_STORE_UNAVAILABLE', 'Streams cannot be resumed right now; try again later', 503, { retryAfterMs: 1_000, headers: { 'retry-after': '1' } })
 
 /** Nobody read a detached stream for `orphanMs`; seen by its source as the abort reason, and by whoever comes later. */
 export const OrphanedError: Define<[]> =

@@ -83,7 +83,7 @@ export interface RedisStoreOptions {
   /**
    * Most bytes of one stream that wait to be sent, while Redis is slow or gone. Beyond it the stream cannot be resumed any
    * more, its producer is told `LLM_ERR_STORE_UNAVAILABLE`.
-   * @default 4_194_304
+   * @default 16_777_216
    */
   maxBufferBytes?: number | undefined
   /**

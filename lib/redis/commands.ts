@@ -3,7 +3,7 @@ import { StoreUnavailableError } from '../errors.ts'
 import { inTime } from './in-time.ts'
 import type { ResolvedRedisOptions } from './options.ts'
 import type { Batch } from './outbox.ts'
-import { cancelScript, lookScript, openScript, statusScript, writeScript, type Script } from './scripts.ts'
+import { cancelScript, giveUpScript, lookScript, openScript, statusScript, writeScript, type Script } from './scripts.ts'
 
 /** Most batches that a reader takes at once. */
 const MAX_ENTRIES_A_READ = 100
@@ -22,7 +22,8 @@ export type Entry = [id: string, fields: [name: string, events: string]]
 
 /** What a reader sees. */
 export interface Look {
-  readonly state: 'open' | 'ended' | 'lost'
+  /** `gone`: its producer could not keep it. */
+  readonly state: 'open' | 'ended' | 'lost' | 'gone'
   /** Number of the newest event. */
   readonly last: number
   readonly entries: readonly Entry[]
@@ -74,6 +75,11 @@ export class Commands {
     if (answer === null) return undefined
     const [state, first, last, isRead, format, owner, usage] = answer as [StreamStatus['state'], string, string, string, StreamStatus['format'], string, string]
     return { state, first: Number(first), last: Number(last), isRead: isRead === '1', format, owner: owner === '' ? undefined : owner, includeUsage: usage === '1' }
+  }
+
+  /** Forgets a stream that its producer cannot keep any more. */
+  async giveUp ({ id, token }: Writer): Promise<void> {
+    await this.#run(giveUpScript, id, [token])
   }
 
   async cancel (id: string): Promise<void> {

@@ -29,7 +29,7 @@ const defaults: Omit<ResolvedRedisOptions, 'client'> = {
   ttlMs: 600_000,
   tombstoneMs: 86_400_000,
   maxStreamBytes: 8 * 1024 * 1024,
-  maxBufferBytes: 4 * 1024 * 1024,
+  maxBufferBytes: 16 * 1024 * 1024,
   leaseMs: 8_000,
   commandTimeoutMs: 2_000,
   patienceMs: 10_000

@@ -91,6 +91,8 @@ export class RedisProducer implements StreamProducer, WheelEntry {
   fail (error: Error): void {
     if (this.#isOver) return
     this.#finish()
+    // In vain where Redis is away: then its readers wait for the lease.
+    this.#context.commands.giveUp(this.#writer).catch(() => {})
     this.#callbacks.onFailure(error)
   }
 

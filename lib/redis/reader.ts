@@ -59,6 +59,7 @@ export class RedisReader implements WheelEntry {
     while (true) {
       if (this.#state === 'ended') return undefined
       if (this.#state === 'lost') throw new ProducerLostError()
+      if (this.#state === 'gone') throw new StreamExpiredError()
       if (this.#state === 'open') await this.#wait()
       const look = await this.#look()
       const events = this.#take(look)

@@ -56,6 +56,7 @@ local token, state, known, bytes, cancel = unpack(redis.call('HMGET', KEYS[2], '
 if not token then return 'gone' end
 if token ~= ARGV[2] or state == 'lost' then return 'lost' end
 if state == 'ended' then return 'ok' end
+if state == 'gone' then return 'gone' end
 local last, count, isEnd, leaseMs, ttlMs = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[6] == '1', tonumber(ARGV[8]), tonumber(ARGV[9])
 local isNew = last > tonumber(known)
 if redis.call('EXISTS', KEYS[3]) == 0 or (isNew and last - count ~= tonumber(known)) then return lose() end
@@ -102,6 +103,7 @@ export const statusScript: Script = script(`${lose}
 local noted, last, format, owner, usage = unpack(redis.call('HMGET', KEYS[2], 'state', 'last', 'format', 'owner', 'usage'))
 if not noted then return false end
 local state, first = stateOf(noted), last + 1
+if state == 'gone' then state = 'expired' end
 local oldest = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', 1)[1]
 if oldest then
   first = tonumber(string.match(oldest[1], '%d+'))
@@ -110,6 +112,19 @@ elseif state ~= 'open' and last ~= '0' and redis.call('EXISTS', KEYS[1]) == 0 th
   state = 'expired'
 end
 return { state, tostring(first), last, tostring(redis.call('EXISTS', KEYS[4])), format, owner or '', usage }
+`)
+
+/**
+ * Forgets what was kept of a stream that its producer cannot keep any more: nobody is to wait for the rest. Arguments:
+ * channel, token.
+ */
+export const giveUpScript: Script = script(`
+local token, state = unpack(redis.call('HMGET', KEYS[2], 'token', 'state'))
+if token ~= ARGV[2] or state ~= 'open' then return 0 end
+redis.call('HSET', KEYS[2], 'state', 'gone')
+redis.call('DEL', KEYS[1], KEYS[3])
+redis.call('PUBLISH', ARGV[1], '')
+return 1
 `)
 
 /** Notes that somebody asks for the end, and calls the instance of the producer. Arguments: channel, id of the stream. */

@@ -21,7 +21,8 @@ export async function resumeReply ({ streamId, ...call }: ResumeCall): Promise<F
   const stream = new ResumedStream(core, { id: streamId, after: readPosition(reply.request), httpRequest: reply.request })
   const { state, first, last, format, includeUsage } = await stream.find()
   // An EventSource that is told so does not come back: https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model
-  if (state === 'ended' && stream.wanted.after === last) return reply.code(204).send()
+  // Behind a lost stream its error was the last event.
+  if (state === 'ended' ? stream.wanted.after === last : state === 'lost' && stream.wanted.after > last) return reply.code(204).send()
   const options: StreamOptions = { ...includeUsage === true ? { includeUsage } : {}, ...callOptions, format: callOptions?.format ?? format, commit: 'immediate' }
   if (options.format === 'openai' && first > 1) throw new StreamExpiredError()
   return await streamReply({ ...call, source: stream, callOptions: options })

@@ -33,8 +33,8 @@ export interface RunTarget {
   readonly options: ResolvedStreamOptions
   readonly log: Logger
   readonly httpRequest?: FastifyRequest | undefined
-  /** Whether it reads a stream that is kept, and is none of its own. Default false. */
-  readonly isReader?: boolean | undefined
+  /** Id of the stream that it reads, where it is none of its own. */
+  readonly reads?: string | undefined
   /** Called when the stream has let go of its upstream and its slot. */
   readonly onRelease?: (() => void) | undefined
 }
@@ -69,15 +69,15 @@ export function openItems (core: Core, iterator: AsyncIterator<unknown>, isChat:
  * @param request What is asked, where that is known before the source is opened.
  */
 export function startRun (core: Core, target: RunTarget, open: OpenSource, request?: ChatRequest): StreamRun {
-  const { transport, httpRequest, log, options, isReader = false, onRelease } = target
+  const { transport, httpRequest, log, options, reads, onRelease } = target
   return new StreamRun({
     open,
     options,
     registry: core.registry,
-    isReader,
+    reads,
     onRelease,
     // Readers are not counted a second time: the stream that they read has its place.
-    key: httpRequest === undefined || isReader ? undefined : core.keyOf(httpRequest),
+    key: httpRequest === undefined || reads !== undefined ? undefined : core.keyOf(httpRequest),
     info: { id: randomUUID(), transport, request, httpRequest, startedAt: Date.now(), log }
   })
 }

@@ -1,5 +1,6 @@
-/** A stream is asked for its readers so often within its time, and not more often than that. */
+/** A stream is asked for its readers so often within its time, at least every two seconds, and not more often than that. */
 const LOOKS = 4
+const MAX_LOOK_MS = 2_000
 const MIN_LOOK_MS = 25
 
 /** Watches a stream that goes on without its client, and calls back when nobody has read it for some time. */
@@ -27,7 +28,7 @@ export class OrphanWatch {
 
   #wait (): void {
     const left = this.#seenAt + this.#orphanMs - performance.now()
-    const pause = Math.max(MIN_LOOK_MS, Math.min(left, this.#orphanMs / LOOKS))
+    const pause = Math.max(MIN_LOOK_MS, Math.min(left, this.#orphanMs / LOOKS, MAX_LOOK_MS))
     this.#timer = setTimeout(() => { this.#look() }, pause).unref()
   }
 

@@ -68,14 +68,14 @@ async function endEarly ({ run, encoder, sink, options }: PumpSetup, writer: Wri
   const cut = (): void => sink.destroy()
   run.whenShutDown(() => { setTimeout(cut, SHUTDOWN_LINGER_MS).unref() })
   // A reader's server goes, the stream does not: its client asks another.
-  if (reason !== 'shutdown' || !run.isReader) writer.write(encoder.end(toOutcome(reason, run.error, options.exposeErrors)))
+  if (reason !== 'shutdown' || run.reads === undefined) writer.write(encoder.end(toOutcome(reason, run.error, options.exposeErrors)))
   await writer.end(reason === 'shutdown' ? SHUTDOWN_LINGER_MS : options.stallTimeoutMs, cut)
 }
 
-function logEnd ({ reason, error, info, isReader }: StreamRun): void {
-  const fields = { streamId: info.id, reason }
+function logEnd ({ reason, error, info, reads }: StreamRun): void {
+  const fields = { streamId: reads ?? info.id, reason }
   // Of what it reads, its producer has told the log.
-  if (isReader) return info.log.info({ ...fields, err: error }, 'a reader of the stream was ended')
+  if (reads !== undefined) return info.log.info({ ...fields, err: error }, 'a reader of the stream was ended')
   if (reason === 'client') return info.log.info(fields, 'the client left, the stream was aborted')
   if (reason === 'error') return info.log.error({ ...fields, err: error }, 'the stream failed')
   info.log.warn({ ...fields, err: error }, 'the stream was ended')

@@ -8,13 +8,16 @@ import { Slots } from './slots.ts'
 /** So long the process waits for streams that it ended: for their last bytes, their sources and the host's hooks. */
 const SHUTDOWN_END_MS = 2_000
 
+/** So long it waits for readers to learn from the store that what they read was ended. */
+const SHUTDOWN_READ_MS = 500
+
 /** An open stream, as the registry sees it. */
 export interface OpenStream {
   readonly info: StreamInfo
   /** Whose stream it is, for `limits.maxStreamsPerKey`. */
   readonly key: string | undefined
-  /** Whether it reads another stream, which may go on elsewhere. */
-  readonly isReader: boolean
+  /** Id of the stream that it reads, which may run elsewhere; `undefined` for one of its own. */
+  readonly reads: string | undefined
   /** Whether it goes on without its client. */
   readonly isAlone: boolean
   /** Ends the stream for a reason; does nothing when it is ending already. */
@@ -157,11 +160,18 @@ export class StreamRegistry {
    */
   async close (graceMs: number): Promise<void> {
     this.#closing = true
-    // What they read goes on: their clients come back to another instance.
-    for (const stream of this.#streams.values()) if (stream.isReader) stream.stop('shutdown')
+    // What they read goes on elsewhere: their clients come back to another instance.
+    this.#shutDown(({ reads }) => reads !== undefined && !this.#streams.has(reads))
     await this.#settle(graceMs)
-    for (const stream of this.#streams.values()) stream.stop('shutdown')
+    this.#shutDown(({ reads }) => reads === undefined)
+    // Their readers get that end, too.
+    if (this.size > 0) await this.#settle(SHUTDOWN_READ_MS)
+    this.#shutDown(() => true)
     await this.#settle(SHUTDOWN_END_MS)
+  }
+
+  #shutDown (isMeant: (stream: OpenStream) => boolean): void {
+    for (const stream of this.#streams.values()) if (isMeant(stream)) stream.stop('shutdown')
   }
 
   #byTransport (): StreamStats['byTransport'] {

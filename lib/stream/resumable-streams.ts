@@ -12,7 +12,7 @@ import type { StreamRegistry } from './registry.ts'
 /** Ids are ours, and look like this. */
 const idPattern = /^[\w.-]{1,128}$/
 
-/** So many events may be with a client before they are in the store of another instance. */
+/** So many events may be with a client before they are in a store that instances share. */
 const MAX_AHEAD = 10_000
 
 /**
@@ -81,7 +81,8 @@ export class ResumableStreams {
   async find ({ id, after, httpRequest }: Wanted): Promise<StreamStatus> {
     const status = await this.#statusOf(id, httpRequest)
     if (status.state === 'expired' || after + 1 < status.first) throw new StreamExpiredError()
-    if (after > status.last + (status.state === 'ended' ? 0 : MAX_AHEAD)) throw positionError()
+    const isBehind = this.#setup.isShared && status.state !== 'ended'
+    if (after > status.last + (isBehind ? MAX_AHEAD : 0)) throw positionError()
     return status
   }
 

@@ -41,7 +41,7 @@ export class ResumedStream {
    */
   open (target: RunTarget, from = this.wanted.after): StreamRun {
     const options = readerOptions(target.options)
-    return startRun(this.#core, { ...target, options, isReader: true }, (context) => this.#read(context, from))
+    return startRun(this.#core, { ...target, options, reads: this.wanted.id }, (context) => this.#read(context, from))
   }
 
   /** Stops the stream that is read. Its reader ends with it, and in time where its producer or the store is beyond reach. */

@@ -35,8 +35,8 @@ export interface RunSetup {
   readonly open: OpenSource
   readonly options: ResolvedStreamOptions
   readonly registry: StreamRegistry
-  /** Whether it reads a stream that is kept, and is none of its own. */
-  readonly isReader: boolean
+  /** Id of the stream that it reads, where it is none of its own. */
+  readonly reads: string | undefined
   /** Called when the source is closed and the slot given back, before the closing hooks. */
   readonly onRelease?: (() => void) | undefined
 }
@@ -52,7 +52,7 @@ export class StreamRun implements OpenStream {
   info: StreamInfo
   readonly key: string | undefined
   readonly ended: Promise<StreamSummary>
-  readonly isReader: boolean
+  readonly reads: string | undefined
   readonly #setup: RunSetup
   readonly #startedAt = performance.now()
   readonly #controller = new AbortController()
@@ -82,7 +82,7 @@ export class StreamRun implements OpenStream {
   constructor (setup: RunSetup) {
     this.info = setup.info
     this.key = setup.key
-    this.isReader = setup.isReader
+    this.reads = setup.reads
     this.#setup = setup
     this.#eventHooks = setup.options.hooks.flatMap((hooks) => hooks.onStreamEvent ?? [])
     this.ended = new Promise((resolve) => { this.#settleEnded = resolve })

@@ -69,7 +69,7 @@ export class SocketChat {
     const encoder = new SocketEncoder({
       format: dialect.format(this.#dialectChat),
       // Of a stream that can be resumed, each event keeps its number.
-      mayMerge: () => dialect.mergesText && this.#sink.isBehind && this.#run.recorder === undefined && !this.#run.isReader,
+      mayMerge: () => dialect.mergesText && this.#sink.isBehind && this.#run.recorder === undefined && this.#run.reads === undefined,
       takesBytes: outlet.takesBytes,
       maxEventBytes: options.maxEventBytes,
       onEnd: () => owner.chatEnded(this)

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { Test } from 'tap'
-import { ChatRequest, type PluginOptions, type StreamEvent, type UpstreamAdapter } from '../../lib/index.ts'
+import { ChatRequest, type PluginOptions, type StreamEvent, type StreamStore, type UpstreamAdapter } from '../../lib/index.ts'
 import { createApp, deferred, openResponse, textDelta, untilAborted, type ClientRequest, type Deferred, type TestApp } from '../helper.ts'
 
 /** An adapter that a test tells what to say, and when. */
@@ -46,6 +46,11 @@ export function toldUpstream (): ToldUpstream {
       undefined
     )
   }
+}
+
+/** The methods of a store, to put others in their place, or to share it: nobody closes it. */
+export function boundOf (store: StreamStore): StreamStore {
+  return { open: (...args) => store.open(...args), read: (...args) => store.read(...args), status: (id) => store.status(id), cancel: (id) => store.cancel(id) }
 }
 
 /** One block of an event stream. */

@@ -1,19 +1,12 @@
 import t from 'tap'
 import { ProducerLostError, StoreUnavailableError, memoryStore, type StreamStore } from '../../lib/index.ts'
 import { soon, fetchText } from '../helper.ts'
-import { createResumeApp, read } from './resume-helper.ts'
+import { boundOf, createResumeApp, read } from './resume-helper.ts'
 
 /** A memory store that differs in something, as one that instances share may. */
 function storeWith (change: (store: StreamStore) => Partial<StreamStore>): StreamStore {
-  const store = memoryStore()
-  const whole: StreamStore = {
-    open: (...args) => store.open(...args),
-    read: (...args) => store.read(...args),
-    status: (id) => store.status(id),
-    cancel: (id) => store.cancel(id),
-    close: async () => await store.close?.()
-  }
-  return { ...whole, ...change(whole) }
+  const store = boundOf(memoryStore())
+  return { ...store, ...change(store) }
 }
 
 t.test('a stream that is not in the store yet is looked for once more', async (t) => {

@@ -4,7 +4,7 @@ import { memoryStore, type PluginOptions, type StreamEvent, type UpstreamAdapter
 import { fetchText, soon, textDelta, turn, until, untilAborted } from '../helper.ts'
 import { untouchedStore } from '../stream/fake-store.ts'
 import { connectNative, connectPeer, type Peer, type PeerOptions } from '../ws/helper.ts'
-import { blocksOf, createResumeApp, read } from './resume-helper.ts'
+import { blocksOf, boundOf, createResumeApp, read } from './resume-helper.ts'
 
 t.setTimeout(300_000)
 
@@ -290,7 +290,26 @@ t.test('several resumed chats share a socket, each with its own position and end
   await until('all to be over', () => app.llm.streams.size === 0)
 })
 
-t.test('a shutdown ends resumed chats without a terminal frame, and closes the socket with 1012', async (t) => {
+t.test('a shutdown ends resumed chats without a terminal frame where their stream goes on elsewhere, and closes the socket with 1012', async (t) => {
+  const store = boundOf(memoryStore())
+  const own = await createResumeApp(t, { store })
+  const other = await createResumeApp(t, { store, shutdownGraceMs: 600_000 })
+  own.upstream.say('a')
+  const live = await connect(t, own.port)
+  const streamId = await begin(live, 'c1', 2)
+  const reader = await connect(t, other.port)
+  reader.say({ type: 'resume', id: 'c1', streamId })
+  await has(reader, 'c1', 2)
+
+  const closing = other.app.close()
+  t.match(await reader.closed, { code: 1012 })
+  await closing
+  t.equal(own.app.llm.streams.size, 1)
+  t.same(wordsOf(chatOf(reader, 'c1')), [[1, 'start'], [2, 'a']])
+  t.ok(reader.frames.some(({ type }) => type === 'goaway'))
+})
+
+t.test('a shutdown tells the chats of this instance, and those that read them, how they ended', async (t) => {
   const { app, upstream, port } = await createResumeApp(t, { shutdownGraceMs: 200 })
   upstream.say('a')
   const live = await connect(t, port)
@@ -299,14 +318,12 @@ t.test('a shutdown ends resumed chats without a terminal frame, and closes the s
   reader.say({ type: 'resume', id: 'c1', streamId })
   await has(reader, 'c1', 2)
 
-  const closing = app.close()
-  t.match(await reader.closed, { code: 1012 })
-  t.equal(app.llm.streams.size, 1, 'within the grace')
-  await closing
-  t.match(await live.closed, { code: 1012 })
-  t.same(wordsOf(chatOf(reader, 'c1')), [[1, 'start'], [2, 'a']])
-  t.ok(reader.frames.some(({ type }) => type === 'goaway'))
-  t.same(wordsOf(chatOf(live, 'c1')), [[1, 'start'], [2, 'a'], [3, 'shutdown']])
+  await app.close()
+
+  for (const peer of [live, reader]) {
+    t.match(await peer.closed, { code: 1012 })
+    t.same(wordsOf(chatOf(peer, 'c1')), [[1, 'start'], [2, 'a'], [3, 'shutdown']])
+  }
 })
 
 // ---- faults of the host ----------------------------------------------------------------------------------------------------

@@ -1,8 +1,8 @@
 import t from 'tap'
 import type { ProducerCallbacks, StreamStore } from '../../lib/index.ts'
-import { memoryStore } from '../../lib/index.ts'
+import { ProducerLostError, memoryStore } from '../../lib/index.ts'
 import { createApp, fetchText, openSocket, soon, textDelta, until } from '../helper.ts'
-import { addRoutes, blocksOf, createResumeApp, read, textOf, type Reading } from './resume-helper.ts'
+import { addRoutes, blocksOf, boundOf, createResumeApp, read, textOf, type Reading } from './resume-helper.ts'
 
 const events = { method: 'POST', path: '/chat' } as const
 
@@ -86,7 +86,7 @@ t.test('who may come back, and where to, is told by the status', async (t) => {
 })
 
 t.test('a position that turns out to be beyond the end is an error, and no whole answer', async (t) => {
-  const { upstream, port } = await createResumeApp(t)
+  const { upstream, port } = await createResumeApp(t, { store: memoryStore() })
   upstream.say('a')
   const { id } = await begin(port, 2)
   const ahead = await read({ port, path: `/streams/${id}?after=100` })
@@ -303,7 +303,24 @@ t.test('a store that fails harms no live stream, and ends one that nobody can co
 
 // ---- shutdown ----------------------------------------------------------------------------------------------------------
 
-t.test('a shutdown lets readers go without an end, for the stream goes on elsewhere, and ends the streams of its own', async (t) => {
+t.test('a shutdown lets readers go without an end where the stream goes on elsewhere', async (t) => {
+  const store = boundOf(memoryStore())
+  const own = await createResumeApp(t, { store })
+  const other = await createResumeApp(t, { store, shutdownGraceMs: 600_000 })
+  own.upstream.say('a')
+  const live = await begin(own.port, 2)
+  const reader = await read({ port: other.port, path: `/streams/${live.id}` })
+  await until('the replay', () => reader.blocks().length === 2)
+
+  await Promise.all([other.app.close(), soon('the reader to be let go', reader.over)])
+  own.upstream.finish()
+  await soon('the end', live.over)
+
+  t.same(reader.blocks().map(({ data }) => data.type), ['start', 'text-delta'])
+  t.match(live.blocks().at(-1)?.data, { type: 'end', reason: 'complete' })
+})
+
+t.test('a shutdown ends the streams of its own after their grace, for all who read them here', async (t) => {
   const { app, upstream, port } = await createResumeApp(t, { shutdownGraceMs: 200 })
   upstream.say('a')
   const live = await begin(port, 2)
@@ -311,11 +328,31 @@ t.test('a shutdown lets readers go without an end, for the stream goes on elsewh
   await until('the replay', () => reader.blocks().length === 2)
 
   const closing = app.close()
-  await soon('the reader to be let go', reader.over)
-  t.equal(app.llm.streams.size, 1, 'within the grace')
+  upstream.say('b')
   await closing
-  await soon('the end', live.over)
+  await Promise.all([live.over, reader.over])
 
-  t.same(reader.blocks().map(({ data }) => data.type), ['start', 'text-delta'])
-  t.match(live.blocks().at(-1)?.data, { type: 'error', error: { code: 'shutdown', retryable: true } })
+  for (const { blocks } of [live, reader]) {
+    t.equal(textOf(blocks()), 'ab')
+    t.match(blocks().at(-1)?.data, { type: 'error', error: { code: 'shutdown', retryable: true } })
+  }
+})
+
+t.test('a lost stream that was seen to its error is answered with 204, once it was told', async (t) => {
+  const lost = { ...boundOf(memoryStore()), status: async () => ({ state: 'lost', format: 'events', first: 1, last: 2, isRead: false } as const) }
+  const { port } = await createResumeApp(t, {
+    store: {
+      ...lost,
+      async * read (_id, after) {
+        if (after < 2) yield { first: after + 1, events: ['{"type":"text-delta","choice":0,"text":"a","seq":1}', '{"type":"text-delta","choice":0,"text":"b","seq":2}'].slice(after) }
+        throw new ProducerLostError()
+      }
+    }
+  })
+  const ask = async (after: number): Promise<[number, string | undefined]> => {
+    const { status, text } = await fetchText({ port, path: `/streams/s1?after=${after}` })
+    return [status, blocksOf(text).at(-1)?.id]
+  }
+
+  t.same(await Promise.all([0, 1, 2, 3].map(ask)), [[200, '3'], [200, '3'], [200, '3'], [204, undefined]])
 })

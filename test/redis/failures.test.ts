@@ -224,6 +224,26 @@ t.test('A Redis that stays away is given up in the end', async (t) => {
   t.same(told.map(({ calls }) => calls), [['failure'], ['failure'], ['failure']])
 })
 
+t.test('What a producer cannot keep is forgotten, and nobody waits for its lease', async (t) => {
+  const redis = await startRedis(t)
+  const store = createStore(t, redis.port, { ...patient, maxBufferBytes: 100_000, leaseMs: 600_000 })
+  const told = listen()
+  const { id, producer } = await openStream(store, told)
+  producer.append([eventText(1)])
+  const reading = read(store, id)
+  const behind = read(store, id, 7)
+  await reading.has(1)
+
+  producer.append([JSON.stringify('x'.repeat(200_000))])
+
+  t.equal((await told.failed.promise).code, 'LLM_ERR_STORE_UNAVAILABLE')
+  t.equal(await endOf(reading), 'LLM_ERR_STREAM_EXPIRED')
+  t.equal(await endOf(behind), 'LLM_ERR_STREAM_EXPIRED')
+  t.match(await store.status(id), { state: 'expired' })
+  await store.cancel(id)
+  t.equal(await endOf(read(store, id)), 'LLM_ERR_STREAM_EXPIRED')
+})
+
 t.test('Memory is bounded while Redis hangs', async (t) => {
   const redis = await startRedis(t)
   const store = createStore(t, redis.port, { ...patient, maxBufferBytes: 100_000 })

@@ -5,7 +5,7 @@ import type { StreamInfo, StreamSummary, Transport } from '../../types/hooks.ts'
 
 /** A stream that ends when it is told to; `stops` are the reasons that it was stopped for. */
 class FakeStream implements OpenStream {
-  isReader = false
+  reads: string | undefined
   isAlone = false
   readonly info: StreamInfo
   readonly key: string | undefined
@@ -208,12 +208,30 @@ t.test('a shutdown ends readers first, and gives the others their grace', async 
   const registry = createRegistry()
   const stream = new FakeStream(registry, 'a')
   const reader = new FakeStream(registry, 'b')
-  reader.isReader = true
+  reader.reads = 'elsewhere'
+  const own = new FakeStream(registry, 'c')
+  own.reads = 'a'
 
   const closing = registry.close(600_000)
   t.strictSame(reader.stops, ['shutdown'])
-  t.strictSame(stream.stops, [])
+  t.strictSame([stream.stops, own.stops], [[], []], 'whoever reads a stream of this instance has its grace, too')
   stream.end()
+  own.end()
   await closing
-  t.strictSame(stream.stops, [])
+  t.strictSame([stream.stops, own.stops], [[], []])
+})
+
+t.test('a shutdown lets readers learn of the end of what they read, and waits no longer for one that does not', async (t) => {
+  const registry = createRegistry()
+  const stream = new FakeStream(registry, 'a')
+  const reader = new FakeStream(registry, 'b')
+  reader.reads = 'a'
+  stream.stop = (reason) => {
+    stream.stops.push(reason)
+    t.strictSame(reader.stops, [])
+    stream.end({ reason })
+  }
+
+  await registry.close(0)
+  t.strictSame([stream.stops, reader.stops], [['shutdown'], ['shutdown']])
 })

@@ -35,7 +35,7 @@ function run (registry: StreamRegistry, id: string, httpRequest?: FastifyRequest
   const stream: OpenStream = {
     info: { id, transport: 'sse', httpRequest } as OpenStream['info'],
     key: undefined,
-    isReader: false,
+    reads: undefined,
     isAlone: false,
     ended: new Promise(() => {}),
     stop: (reason) => { stops.push(reason) }
@@ -93,7 +93,7 @@ t.test('what an owner function throws is thrown', async (t) => {
 // ---- find --------------------------------------------------------------------------------------------------------------
 
 t.test('a stream is found by its owner, from any position that it has or may come to', async (t) => {
-  const { store, streams } = createStreams()
+  const { store, streams } = createStreams({ isShared: true })
   const owner = ownerIn(streams, store, requestOf('me'))
   store.standing = { ...open, owner }
   const find = async (after: number, key?: string): Promise<unknown> => await streams.find({ id: 's1', after, httpRequest: requestOf(key) })
@@ -105,8 +105,16 @@ t.test('a stream is found by its owner, from any position that it has or may com
   for (const key of ['you', undefined]) t.match(await find(0, key), { state: 'open' }, 'a stream of nobody is anybody\'s')
 })
 
-t.test('a stream that has ended has no position behind its end, and an expired one none at all', async (t) => {
+t.test('a store of this instance alone is never behind', async (t) => {
   const { store, streams } = createStreams()
+  store.standing = open
+
+  t.match(await streams.find({ id: 's1', after: 5, httpRequest: requestOf() }), { state: 'open' })
+  await t.rejects(streams.find({ id: 's1', after: 6, httpRequest: requestOf() }), { code: 'LLM_ERR_INVALID_REQUEST' })
+})
+
+t.test('a stream that has ended has no position behind its end, and an expired one none at all', async (t) => {
+  const { store, streams } = createStreams({ isShared: true })
   const find = (after: number): Promise<unknown> => streams.find({ id: 's1', after, httpRequest: requestOf() })
 
   store.standing = { ...open, state: 'ended', first: 3 }

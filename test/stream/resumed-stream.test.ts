@@ -40,7 +40,7 @@ t.test('a reader gives what was kept, and runs no hooks, has no clock and no key
   const { store, core, calls, resumed, open } = createScene({ limits: { maxStreamsPerKey: 1 } })
 
   const run = open(resumed())
-  t.equal(run.isReader, true)
+  t.equal(run.reads, 's1')
   t.equal(run.key, undefined)
   t.equal(core.registry.size, 1)
   t.strictSame(timers.list(), [])
