@@ -5,8 +5,9 @@ import type { Readable } from 'node:stream'
 import t from 'tap'
 import type { Test } from 'tap'
 import { WebSocket } from 'ws'
-import { ChatRequest, createHttpAdapter, memoryStore, type PluginOptions, type StreamEvent } from '../../lib/index.ts'
+import { ChatRequest, createHttpAdapter, memoryStore, type PluginOptions, type StreamEvent, type StreamStore } from '../../lib/index.ts'
 import { createApp, deferred, openResponse, sleep, soon, until } from '../helper.ts'
+import { createStore, startRedis } from '../redis/helper.ts'
 import { DONE, ROLE, USAGE, chunk, openStream, startHttp, type HttpExchange } from '../upstream/helper.ts'
 import { watchTimers } from './scene.ts'
 import { PATIENCE_MS } from './transport.ts'
@@ -202,6 +203,8 @@ interface ResumeScene {
   readonly connects: readonly Connect[]
   readonly streams: number
   readonly options?: Partial<PluginOptions>
+  /** Default in memory. */
+  readonly store?: (t: Test) => Promise<StreamStore>
   /** What hooks make of a text. */
   readonly heard?: (text: string) => string
 }
@@ -224,18 +227,19 @@ function censored (text: string): string {
 
 const scenes: ResumeScene[] = [
   { title: 'SSE on HTTP/1 and WebSocket', connects: [overHttp1, overWebSocket], streams: STREAMS },
+  { title: 'SSE on HTTP/1 and WebSocket, kept in Redis', connects: [overHttp1, overWebSocket], streams: STREAMS, store: async (t) => createStore(t, (await startRedis(t)).port) },
   { title: 'SSE on HTTP/2', http2: true, connects: [overHttp2], streams: 40 },
   { title: 'SSE on HTTP/1 and WebSocket, with hooks that change events', connects: [overHttp1, overWebSocket], streams: 30, options: censor, heard: censored },
   { title: 'SSE on HTTP/1 and WebSocket, with little in flight', connects: [overHttp1, overWebSocket], streams: 20, options: { highWaterMarkBytes: 1 } }
 ]
 
-for (const { title, http2 = false, connects, streams, options, heard = (text: string) => text } of scenes) {
+for (const { title, http2 = false, connects, streams, options, store = async () => memoryStore(), heard = (text: string) => text } of scenes) {
   t.test(`${title}: ${streams} streams, each cut at up to ${MAX_CUTS} places, give each event once, and the whole answer`, async (t) => {
     const timers = watchTimers(t)
     const upstream = await startHttp(t, (exchange) => { void sendAnswer(exchange) })
     const { app, listen, summaries, rejections, warnings } = await createApp(t, {
       upstream: createHttpAdapter({ baseUrl: upstream.baseUrl }),
-      store: memoryStore(),
+      store: await store(t),
       stream: { format: 'events', resumable: true, onDisconnect: 'detach' },
       ...options
     }, { http2 })
