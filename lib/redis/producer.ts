@@ -70,7 +70,7 @@ export class RedisProducer implements StreamProducer, WheelEntry {
   append (events: readonly string[]): void {
     if (this.#isOver || this.#isClosing || events.length === 0) return
     this.#outbox.push(events)
-    if (this.#outbox.bytes > this.#context.options.maxBufferBytes) queueMicrotask(() => this.fail(new StoreUnavailableError()))
+    if (this.#outbox.bytes > this.#context.options.maxBufferBytes) queueMicrotask(() => this.#giveUp())
     else if (this.#outbox.bytes >= BATCH_BYTES) this.send()
     else this.#arm()
   }
@@ -91,9 +91,14 @@ export class RedisProducer implements StreamProducer, WheelEntry {
   fail (error: Error): void {
     if (this.#isOver) return
     this.#finish()
-    // In vain where Redis is away: then its readers wait for the lease.
-    this.#context.commands.giveUp(this.#writer).catch(() => {})
     this.#callbacks.onFailure(error)
+  }
+
+  /** More waits than may wait: nobody is to wait for the rest. In vain where Redis is away; then readers wait for the lease. */
+  #giveUp (): void {
+    if (this.#isOver) return
+    this.#context.commands.giveUp(this.#writer).catch(() => {})
+    this.fail(new StoreUnavailableError())
   }
 
   look (now: number): void {
