@@ -33,6 +33,8 @@ export async function * runChat (request: ChatFrame, maxUnreadEvents: number, ch
   /** Tries to go on that were refused in a row, since an event came. */
   let refusals = 0
   let isResuming = false
+  /** Of the wait for the end of a stopped answer, or for room to go on with one. */
+  let timer: ReturnType<typeof setTimeout> | undefined
 
   function push (event: SourceEvent): void {
     events.push(event)
@@ -47,7 +49,7 @@ export async function * runChat (request: ChatFrame, maxUnreadEvents: number, ch
   function again ({ retryAfterMs = REFUSED_MS }: { retryAfterMs?: number }): void {
     refusals++
     self.connection = undefined
-    setTimeout(() => { if (!self.connection && !signal.aborted) join(id, self) }, retryAfterMs)
+    timer = setTimeout(() => { if (!self.connection && !signal.aborted) join(id, self) }, retryAfterMs)
   }
 
   const fail = (error: unknown): void => push({ type: 'error', error })
@@ -88,20 +90,24 @@ export async function * runChat (request: ChatFrame, maxUnreadEvents: number, ch
     }
   }
 
-  // The signal is aborted at the end of every chat, too: nothing else need be let go of.
+  // The signal is aborted at the end of every chat, too: besides it only the timer need be let go of.
   signal.addEventListener('abort', () => {
     if (signal.reason !== STOP || !self.connection) return fail(STOP)
     self.connection.send({ type: 'cancel', id })
-    setTimeout(fail, CANCEL_MS, STOP)
+    timer = setTimeout(fail, CANCEL_MS, STOP)
   })
   setState({ state: 'connecting' })
   signal.throwIfAborted()
-  join(id, self)
-  for (;;) {
-    while (events.length === 0) await new Promise<void>((resolve) => { wake = resolve })
-    for (const event of events.splice(0)) {
-      yield event
-      if (isTerminal(event)) return
+  try {
+    join(id, self)
+    for (;;) {
+      while (events.length === 0) await new Promise<void>((resolve) => { wake = resolve })
+      for (const event of events.splice(0)) {
+        yield event
+        if (isTerminal(event)) return
+      }
     }
+  } finally {
+    clearTimeout(timer)
   }
 }

@@ -90,7 +90,7 @@ async function * readAnswer (url: string, request: ClientChatRequest, options: S
   signal.addEventListener('abort', () => {
     // Leaving a stream that the server keeps is not stopping it: it would wait for somebody to come back.
     const kept = !isOver && keptUrl()
-    if (kept) ask('DELETE', kept, options, AbortSignal.timeout(STOP_MS)).catch(() => {})
+    if (kept) ask('DELETE', kept, options, AbortSignal.timeout(STOP_MS)).then(async (response) => await response.text()).catch(() => {})
   })
   for (;;) {
     try {

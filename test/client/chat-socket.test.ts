@@ -558,6 +558,21 @@ t.test('without a heartbeat there is no silence', async (t) => {
   }
 })
 
+t.test('a chat that was stopped, and has ended, leaves no timer', async (t) => {
+  const { socket } = await connect(t, { onFrame: ({ type, id }, peer) => peer.sendEvents(id, type === 'chat' ? hello.slice(0, 2) : [{ type: 'end', reason: 'stop' }], type === 'chat' ? 1 : 3) }, { idleTimeoutMs: 0 })
+  const timers = (): number => process.getActiveResourcesInfo().filter((type) => type === 'Timeout').length
+  const chat = socket.chat(request)
+  let before = 0
+
+  for await (const { type } of chat) {
+    if (type !== 'text-delta') continue
+    before = timers()
+    chat.cancel()
+  }
+
+  t.equal(timers(), before)
+})
+
 t.test('a chat that crossed the goaway is asked on the next connection', async (t) => {
   const { socket, peers } = await connect(t, {
     onFrame ({ id }, peer) {
