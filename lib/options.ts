@@ -10,7 +10,7 @@ import type { DialectName } from '../types/dialect.ts'
 import { OptionError } from './errors.ts'
 
 /** Timers beyond this fire at once. @see https://nodejs.org/api/timers.html#settimeoutcallback-delay-args */
-const MAX_TIMER_MS = 2_147_483_647
+export const MAX_TIMER_MS = 2_147_483_647
 
 /** Hook names, in the order in which they run. */
 const hookNames = ['onStreamStart', 'onStreamEvent', 'onStreamAbort', 'onStreamError', 'onStreamEnd'] as const

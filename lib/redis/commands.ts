@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { StoredStreamInfo, StreamStatus } from '../../types/store.ts'
 import { StoreUnavailableError } from '../errors.ts'
 import { inTime } from './in-time.ts'
@@ -98,7 +99,7 @@ export class Commands {
       const answer = await command().then((value) => ({ value }), (error: unknown) => ({ error }))
       if ('value' in answer) return answer.value
       if (performance.now() + pauseMs > end) throw new StoreUnavailableError({ cause: answer.error })
-      await pause(pauseMs, signal)
+      await sleep(pauseMs, undefined, { signal, ref: false }).catch(() => {})
     }
   }
 
@@ -123,9 +124,4 @@ export class Commands {
       throw error
     }
   }
-}
-
-/** Resolves early when the signal is aborted. */
-async function pause (ms: number, signal: AbortSignal): Promise<void> {
-  await inTime(new Promise(() => {}), ms, signal).catch(() => {})
 }

@@ -31,10 +31,11 @@ export class Outbox {
 
   /** Takes the oldest events: so many bytes and the one that goes beyond, or all. */
   take (bytes: number): Batch {
-    const count = this.#countOf(bytes)
-    const events = this.#events.splice(0, count)
-    const text = events.join('\n')
-    this.#bytes -= events.reduce((sum, event) => sum + Buffer.byteLength(event), 0)
+    let taken = 0
+    let count = 0
+    while (count < this.#events.length && taken < bytes) taken += Buffer.byteLength(this.#events[count++] as string)
+    const text = this.#events.splice(0, count).join('\n')
+    this.#bytes -= taken
     this.#last += count
     return { last: this.#last, count, text }
   }
@@ -42,11 +43,5 @@ export class Outbox {
   clear (): void {
     this.#events = []
     this.#bytes = 0
-  }
-
-  #countOf (bytes: number): number {
-    let sum = 0
-    const index = this.#events.findIndex((event) => (sum += Buffer.byteLength(event)) >= bytes)
-    return index === -1 ? this.#events.length : index + 1
   }
 }

@@ -2,9 +2,6 @@ import type { Outcome } from '../../types/encoder.ts'
 import type { EndReason, StreamError } from '../schemas/stream-event.ts'
 import { SourceFailedError, isLlmError, wireCode } from '../errors.ts'
 
-/** Ends of a stream whose question another instance may answer. Stores throw them as they are. */
-const retryable: ReadonlySet<string> = new Set(['LLM_ERR_PRODUCER_LOST', 'LLM_ERR_STORE_UNAVAILABLE'])
-
 /**
  * What a client learns of an error. Errors that are not of this package's table are told as `source-failed`.
  * @param error What was thrown.
@@ -15,7 +12,7 @@ export function toStreamError (error: unknown, expose: boolean): StreamError {
   return {
     code: wireCode(error.code),
     message: (expose && error.upstreamMessage) || error.message,
-    retryable: error.retryable ?? retryable.has(error.code),
+    retryable: error.retryable ?? false,
     status: error.statusCode,
     ...(error.retryAfterMs === undefined ? {} : { retryAfterMs: error.retryAfterMs })
   }

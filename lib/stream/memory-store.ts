@@ -2,15 +2,12 @@ import { Type } from '@sinclair/typebox'
 import type { MemoryStoreOptions } from '../../types/store-options.ts'
 import type { ProducerCallbacks, StoredEvents, StoredStreamInfo, StreamProducer, StreamStatus, StreamStore } from '../../types/store.ts'
 import { ProducerLostError, StoreUnavailableError, StreamNotFoundError } from '../errors.ts'
-import { count, mergeChecked } from '../options.ts'
+import { MAX_TIMER_MS, count, mergeChecked } from '../options.ts'
 import { Bell } from './bell.ts'
 import { MemoryStream } from './memory-stream.ts'
 
 /** Most expired streams that are still known, about 500 bytes each. */
 const MAX_TOMBSTONES = 10_000
-
-/** Timers beyond this fire at once. @see https://nodejs.org/api/timers.html#settimeoutcallback-delay-args */
-const MAX_TIMER_MS = 2_147_483_647
 
 const MemoryStoreOptionsSchema = Type.Object({
   ttlMs: count(1, 'milliseconds'),

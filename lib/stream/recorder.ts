@@ -69,7 +69,7 @@ export class Recorder {
 
   /** Puts the id of the stream into its `start` event, where every client looks for it. */
   stamp (frames: ReadonlyArray<Frame<unknown>>): ReadonlyArray<Frame<unknown>> {
-    if (this.#producer !== undefined && this.#format.seq > 0) return frames
+    if (this.#format.seq > 0) return frames
     return (frames as readonly Frame[]).map((frame) => frame.run === undefined && frame.events.some(({ type }) => type === 'start')
       ? { ...frame, events: frame.events.map((event) => event.type === 'start' ? { ...event, streamId: this.#setup.id } : event) }
       : frame)

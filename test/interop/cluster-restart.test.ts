@@ -5,13 +5,10 @@ import type { ChatStream, FetchLike, StreamChatOptions, WebSocketInstance } from
 import { createUpstream } from '../../lib/testing/index.ts'
 import { sleep, soon, until } from '../helper.ts'
 import { keysWithoutEnd, startCluster } from './cluster.ts'
-import { PATIENCE_MS, requireFile } from './helper.ts'
+import { PATIENCE_MS } from './helper.ts'
 
 // Two instances restart one after the other, each waiting for its streams.
 t.setTimeout(300_000)
-
-requireFile('/usr/bin/redis-server', 'redis-server')
-requireFile('/usr/sbin/haproxy', 'haproxy')
 
 const CHATS = 100
 const TOKENS_PER_SECOND = 10

@@ -2,14 +2,11 @@ import t, { type Test } from 'tap'
 import { fetchText, soon, until } from '../helper.ts'
 import { read, textOf, type Reading } from '../plugin/resume-helper.ts'
 import { isAlive, keysWithoutEnd, startCluster, type Member } from './cluster.ts'
-import { PATIENCE_MS, recordUpstream, requireFile, spawnNode, untilAsync, watchProcess, type Exchange } from './helper.ts'
+import { PATIENCE_MS, recordUpstream, spawnNode, untilAsync, watchProcess, type Exchange } from './helper.ts'
 import { openClient, textOf as textOfFrames } from './websocket-helper.ts'
 
 // Each test restarts or freezes processes, and waits for what that brings.
 t.setTimeout(300_000)
-
-requireFile('/usr/bin/redis-server', 'redis-server')
-requireFile('/usr/sbin/haproxy', 'haproxy')
 
 /** A stop is passed on within milliseconds; the bound leaves room for a busy machine. */
 const STOP_MS = 1_000

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { Redis } from 'ioredis'
 import type { Test } from 'tap'
 import { until } from '../helper.ts'
-import { PATIENCE_MS, freePort, isFree, spawnNode, stopProcess, watchProcess } from './helper.ts'
+import { PATIENCE_MS, freePort, isFree, requireFile, spawnNode, stopProcess, watchProcess } from './helper.ts'
 
 const script = fileURLToPath(new URL('../../examples/cluster/start.js', import.meta.url))
 
@@ -35,6 +35,8 @@ export interface Cluster {
 
 /** Starts a cluster, until the test is over. */
 export async function startCluster (t: Test, env: Record<string, string> = {}): Promise<Cluster> {
+  requireFile('/usr/bin/redis-server', 'redis-server')
+  requireFile('/usr/sbin/haproxy', 'haproxy')
   const port = await freePorts(4)
   const child = spawnNode([script], { PORT: String(port), ...env })
   const { lines, exited } = watchProcess(child)

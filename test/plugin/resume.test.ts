@@ -268,13 +268,13 @@ function failingStore (): StreamStore & { fail (): void, opened: ProducerCallbac
   const opened: ProducerCallbacks[] = []
   const inner = memoryStore()
   return {
+    ...boundOf(inner),
     opened,
     fail: () => { for (const { onFailure } of opened) onFailure(new Error('gone')) },
     open: (id, info, callbacks) => {
       opened.push(callbacks)
       return inner.open(id, info, callbacks)
     },
-    read: (id, after, signal) => inner.read(id, after, signal),
     status: async () => { throw new Error('gone') },
     cancel: async () => { throw new Error('gone') }
   }
