@@ -66,6 +66,23 @@ t.test('numbers of a list are those that the model wrote, however the text comes
   }
 })
 
+/** Elements without text that a screen reader would announce, in any beginning of a text. */
+const nameless = `async (text) => {
+  const { blocksOf, render } = await import('/playground/markdown.js')
+  return Array.from(text, (_, length) => render(blocksOf(text.slice(0, length + 1))))
+    .flatMap((fragment) => Array.from(fragment.querySelectorAll('a, h3, h4, th')))
+    .filter(({ textContent }) => textContent.trim() === '').map(({ outerHTML }) => outerHTML)
+}`
+
+t.test('no beginning of an answer has a heading, a link or a column without a name', async (t) => {
+  const { page } = await openPlayground(t, browser, await startServer(t))
+  const rich = 'A text.\n\n## **Bold** title\n\n1. one\n2. [a link](https://fine.example/)\n\n| a | b |\n|---|---|\n| c | `d` |\n\n#### End #'
+
+  for (const text of ['# ', '###### \n\nA text.', rich]) {
+    t.same(await page.evaluate(`(${nameless})(${JSON.stringify(text)})`), [], text.slice(0, 20))
+  }
+})
+
 t.test('harmless attributes stay, and links of other schemes lose their address', async (t) => {
   const { page } = await openPlayground(t, browser, await startServer(t))
   const text = '5. five\n\n| a | b |\n|:-:|--:|\n| c | d |\n\n[a](javascript:x) [b](data:text/html,x) [c](vbscript:x) [d](https://fine.example/) [e](/start)'

@@ -91,7 +91,9 @@ const marked = new Marked({
     image: ({ href, text }) => `<a href="${escape(href)}">${escape(text === '' ? 'image' : `image: ${text}`)}</a>`,
     checkbox: ({ checked }) => checked ? '☑ ' : '☐ ',
     // Headings of an answer stand below the heading of its pane, whichever level the model begins with.
+    // One whose text has not come yet would be announced as a heading without a name.
     heading ({ tokens, depth }) {
+      if (tokens.length === 0) return ''
       const level = depth < 4 ? 3 : 4
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`
     }
