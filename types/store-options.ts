@@ -6,7 +6,7 @@ export interface MemoryStoreOptions {
    */
   ttlMs?: number | undefined
   /**
-   * Most bytes of one stream: UTF-8 of its events, and 32 for each. Beyond it the oldest are dropped; a reader behind
+   * Most bytes of one stream: UTF-8 of its events, and 1 for each. Beyond it the oldest are dropped; a reader behind
    * them gets `LLM_ERR_STREAM_EXPIRED`.
    * @default 8_388_608
    */

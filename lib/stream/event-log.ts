@@ -1,20 +1,21 @@
-/** What an event costs beside its text: header of the string, place in the array. */
-const EVENT_BYTES = 32
+/** A piece has room for so many bytes of events, or for all that is added at once; the first are smaller. */
+const MAX_PIECE_BYTES = 16 * 1024
+const FIRST_PIECE_BYTES = 512
 
-/** Dropped places are given back once there are so many: to move the others each time would cost more. */
-const MIN_DROPPED = 256
+const LINE_BREAK = 0x0a
 
-/** The newest events of one stream, by number. */
+/**
+ * The newest events of one stream, by number. They are kept as bytes, a line each, outside of the heap: strings that
+ * live for minutes cost more in garbage collection than all else that is done with them.
+ */
 export class EventLog {
-  #events: string[] = []
-  /** Places at the start of the array whose events were dropped. */
-  #dropped = 0
+  #pieces: Piece[] = []
   #last = 0
   #bytes = 0
 
   /** Number of the oldest event that is kept; one more than `last` when there is none. */
   get first (): number {
-    return this.#last - (this.#events.length - this.#dropped) + 1
+    return this.#pieces[0]?.first ?? this.#last + 1
   }
 
   /** Number of the newest event, kept or not; `0` before the first. */
@@ -27,25 +28,35 @@ export class EventLog {
     return this.#bytes
   }
 
-  /** Adds an event behind the others. */
-  push (event: string): void {
-    this.#events.push(event)
-    this.#bytes += sizeOf(event)
-    this.#last++
+  /**
+   * Adds events behind the others.
+   * @param events JSON texts, without line breaks; at least one.
+   */
+  push (events: readonly string[]): void {
+    const text = events.join('\n') + '\n'
+    const bytes = Buffer.byteLength(text)
+    this.#pieceFor(bytes).add(text, events.length)
+    this.#bytes += bytes
+    this.#last += events.length
   }
 
   /** Drops the oldest events until what is kept is small enough; all of them, if need be. */
   trim (maxBytes: number): void {
-    while (this.#bytes > maxBytes) this.#dropFirst()
-    if (this.#dropped < MIN_DROPPED || this.#dropped * 2 < this.#events.length) return
-    this.#events.splice(0, this.#dropped)
-    this.#dropped = 0
+    while (this.#bytes > maxBytes) {
+      const piece = this.#pieces[0] as Piece
+      this.#bytes -= piece.dropFirst()
+      if (piece.isEmpty) this.#pieces.shift()
+    }
+  }
+
+  /** Nothing will be added: gives back what was taken ahead. */
+  seal (): void {
+    this.#pieces.at(-1)?.seal()
   }
 
   /** Drops all events; what comes goes on with the next number. */
   clear (): void {
-    this.#events = []
-    this.#dropped = 0
+    this.#pieces = []
     this.#bytes = 0
   }
 
@@ -54,18 +65,98 @@ export class EventLog {
    * @param number At least `first`.
    */
   from (number: number, maxCount: number): string[] {
-    const start = this.#dropped + number - this.first
-    return this.#events.slice(start, start + maxCount)
+    const events: string[] = []
+    for (const piece of this.#pieces) {
+      if (events.length >= maxCount) break
+      if (piece.last >= number) events.push(...piece.from(Math.max(number, piece.first), maxCount - events.length))
+    }
+    return events
   }
 
-  #dropFirst (): void {
-    this.#bytes -= sizeOf(this.#events[this.#dropped] as string)
-    // Its place stays for a while, its text must not.
-    this.#events[this.#dropped++] = ''
+  #pieceFor (bytes: number): Piece {
+    const newest = this.#pieces.at(-1)
+    if (newest !== undefined && newest.room >= bytes) return newest
+    const size = newest === undefined ? FIRST_PIECE_BYTES : Math.min(newest.size * 2, MAX_PIECE_BYTES)
+    const piece = new Piece(Math.max(bytes, size), this.#last + 1)
+    this.#pieces.push(piece)
+    return piece
   }
 }
 
-/** Also makes one piece of a text that was put together of many, which would hold several times the memory. */
-function sizeOf (event: string): number {
-  return Buffer.byteLength(event) + EVENT_BYTES
+/** Some events that follow each other. */
+class Piece {
+  /** Number of the oldest event that was not dropped. */
+  first: number
+  #buffer: Buffer
+  #start = 0
+  #end = 0
+  #last: number
+
+  constructor (size: number, first: number) {
+    this.#buffer = Buffer.allocUnsafeSlow(size)
+    this.first = first
+    this.#last = first - 1
+  }
+
+  get size (): number {
+    return this.#buffer.length
+  }
+
+  get room (): number {
+    return this.#buffer.length - this.#end
+  }
+
+  /** Number of the newest event. */
+  get last (): number {
+    return this.#last
+  }
+
+  get isEmpty (): boolean {
+    return this.first > this.#last
+  }
+
+  add (text: string, count: number): void {
+    this.#end += this.#buffer.write(text, this.#end)
+    this.#last += count
+  }
+
+  /** @returns How many bytes it was. */
+  dropFirst (): number {
+    const start = this.#start
+    this.#start = this.#behind(start)
+    this.first++
+    return this.#start - start
+  }
+
+  seal (): void {
+    this.#buffer = Buffer.from(this.#buffer.subarray(this.#start, this.#end))
+    this.#end -= this.#start
+    this.#start = 0
+  }
+
+  /** Whoever follows asks for the newest, whoever replays for those behind what it had: both near to one end or the other. */
+  from (number: number, maxCount: number): string[] {
+    const before = number - this.first
+    const behind = this.#last - number + 1
+    const start = before <= behind ? this.#forward(this.#start, before) : this.#backward(behind)
+    const end = behind <= maxCount ? this.#end : this.#forward(start, maxCount)
+    return this.#buffer.toString('utf8', start, end - 1).split('\n')
+  }
+
+  #forward (start: number, events: number): number {
+    let at = start
+    for (let count = 0; count < events; count++) at = this.#behind(at)
+    return at
+  }
+
+  /** Where so many events from the end begin; fewer than there are, for `lastIndexOf()` takes a negative offset otherwise. */
+  #backward (events: number): number {
+    let at = this.#end
+    for (let count = 0; count < events; count++) at = this.#buffer.lastIndexOf(LINE_BREAK, at - 2) + 1
+    return at
+  }
+
+  #behind (start: number): number {
+    return this.#buffer.indexOf(LINE_BREAK, start) + 1
+  }
 }

@@ -42,7 +42,7 @@ export class MemoryStream {
   }
 
   append (events: readonly string[], maxBytes: number): void {
-    for (const event of events) this.#log.push(event)
+    if (events.length > 0) this.#log.push(events)
     this.#log.trim(maxBytes)
   }
 
@@ -50,6 +50,7 @@ export class MemoryStream {
   end (): void {
     this.#hasEnd = true
     this.#callbacks = undefined
+    this.#log.seal()
     this.wake()
   }
 

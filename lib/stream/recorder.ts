@@ -1,3 +1,4 @@
+import { isAscii } from 'node:buffer'
 import type { Frame, TextRun } from '../../types/batch.ts'
 import type { Outcome } from '../../types/encoder.ts'
 import type { StoredStreamInfo, StreamProducer, StreamStore } from '../../types/store.ts'
@@ -102,8 +103,9 @@ export class Recorder {
     if (events.length > 0) this.#producer?.append(events)
   }
 
-  /** JSON has no line breaks: so all are decoded at once. */
+  /** JSON has no line breaks: so all are made at once, and hold nothing but themselves of the upstream's bytes. */
   #textsOf (run: TextRun): string[] {
-    return Buffer.from(this.#format.run(run).join('\n'), 'latin1').toString('utf8').split('\n')
+    const text = this.#format.run(run).join('\n')
+    return (isAscii(run.bytes) ? text : Buffer.from(text, 'latin1').toString('utf8')).split('\n')
   }
 }
