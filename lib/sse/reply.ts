@@ -1,5 +1,4 @@
 import type { FastifyReply } from 'fastify'
-import type { Batch } from '../../types/batch.ts'
 import type { StreamOptions } from '../../types/options.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { OptionError, ReplySentError, StatusWithoutBodyError } from '../errors.ts'
@@ -77,10 +76,10 @@ async function streamSource (call: SourceCall): Promise<FastifyReply> {
   if (reply.request.method === 'HEAD') return sendHead(reply)
   const { run, sink } = startStream(call, options)
   reply[kStreaming] = true
-  const first = run.next()
+  const first = run.begin()
   try {
     const opening = await prime(first, options)
-    await commit({ call, options, run, sink, opening, first })
+    await commit({ call, options, run, sink, opening })
   } catch (error) {
     run.fail(error)
     reply[kStreaming] = false
@@ -163,16 +162,15 @@ interface Commit {
   readonly run: StreamRun
   readonly sink: ReadableSink
   readonly opening: readonly string[]
-  readonly first: Promise<Batch<unknown> | undefined>
 }
 
 /** Sends the reply. From here on every failure is an event in the stream. */
-async function commit ({ call, options, run, sink, opening, first }: Commit): Promise<void> {
+async function commit ({ call, options, run, sink, opening }: Commit): Promise<void> {
   const numbering = call.source instanceof ResumedStream ? resume(call.reply, call.source, options) : keep(call, options, run)
   const encoder = new LateEncoder(() => createEncoder(options, run.info.request as ChatRequest | undefined, numbering))
   setStreamHeaders(call.reply)
   call.reply.send(sink.readable)
-  pump({ run, encoder, sink, options, opening }, first)
+  pump({ run, encoder, sink, options, opening })
   await sink.opened
 }
 

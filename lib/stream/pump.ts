@@ -30,14 +30,13 @@ export interface PumpSetup {
 /**
  * Moves a run's frames into a sink until either ends, then ends the other: the one place where a stream's data, its
  * backpressure and its end meet. Never rejects.
- * @param first The first pull, where one was begun before, to learn whether the source begins at all.
  */
-export async function pump (setup: PumpSetup, first: Promise<Batch<unknown> | undefined> = setup.run.next()): Promise<void> {
+export async function pump (setup: PumpSetup): Promise<void> {
   const { run, encoder, options } = setup
   const writer = new Writer(setup)
   try {
     writer.write(setup.opening)
-    await moveAll(run, writer, first)
+    await run.each((batch) => writer.take(batch))
     run.recorder?.end({ reason: 'complete' })
     writer.write(encoder.end({ reason: 'complete' }))
     // Complete is what the client has, not what the upstream gave: it may still leave, or stop reading.
@@ -50,14 +49,6 @@ export async function pump (setup: PumpSetup, first: Promise<Batch<unknown> | un
     writer.stop()
     await run.finish(writer.bytes)
   }
-}
-
-async function moveAll (run: StreamRun, writer: Writer, first: Promise<Batch<unknown> | undefined>): Promise<void> {
-  const batch = await first
-  if (batch === undefined) return
-  const ready = writer.take(batch)
-  if (ready !== undefined) await run.guard(ready)
-  await run.each((batch) => writer.take(batch))
 }
 
 /** Tells a client that is still there how it ended, and lets go of the transport. */

@@ -60,6 +60,7 @@ export class StreamRun implements OpenStream {
   #settleEnded!: (summary: StreamSummary) => void
   #source: OpenedSource | undefined
   #sourceClosed: Promise<unknown> | undefined
+  #first: Promise<Batch<unknown> | undefined> | undefined
   #interrupt: ((error: unknown) => void) | undefined
   #maxDuration: NodeJS.Timeout | undefined
   #drain: NodeJS.Timeout | undefined
@@ -119,10 +120,27 @@ export class StreamRun implements OpenStream {
   }
 
   /**
+   * Pulls the first batch, for whoever must know first whether the stream begins at all. It stays what {@link next} and
+   * {@link each} give first.
+   * @returns Settles as {@link next} does; may be left alone.
+   */
+  begin (): Promise<unknown> {
+    this.#first = this.#next()
+    this.#first.catch(() => {})
+    return this.#first
+  }
+
+  /**
    * The next frames of the source, after hooks; never an empty batch. `undefined`: the source has ended well.
    * @throws What the source threw, or the stream's end as an error once it was stopped.
    */
-  async next (): Promise<Batch<unknown> | undefined> {
+  next (): Promise<Batch<unknown> | undefined> {
+    const first = this.#first
+    this.#first = undefined
+    return first ?? this.#next()
+  }
+
+  async #next (): Promise<Batch<unknown> | undefined> {
     while (!this.#tailSent) {
       const pulled = await this.#pull()
       const frames = this.#eventHooks.length === 0 ? pulled : await this.#applyHooks(pulled)
@@ -132,19 +150,25 @@ export class StreamRun implements OpenStream {
   }
 
   /**
-   * Hands on all that is left behind a batch that {@link next} returned, so that the source is open and its hooks have
-   * begun. Where no hook must see each event, a source that can push does so, without a promise a batch.
+   * Hands on all batches. Behind the first, which opens the source and has seen its hooks begin, a source that can push
+   * does so, without a promise a batch, where no hook must see each event.
    * @param take Takes a batch, at once; returns a promise when the next must wait.
    * @throws As {@link next}, and what `take` throws.
    */
   async each (take: Take<Batch<unknown>>): Promise<void> {
-    for (;;) {
-      if (this.#canPush) await this.guard(this.#push(take))
-      const batch = await this.next()
-      if (batch === undefined) return
-      const ready = take(batch)
-      if (ready !== undefined) await this.guard(ready)
-    }
+    while (await this.#handOn(take)) if (this.#canPush) await this.guard(this.#push(take))
+  }
+
+  /**
+   * Hands on one batch; returns whether there was one. Not within {@link each}: an async function holds what it had in
+   * its variables for as long as it waits, and a batch holds the whole network chunk that it came in.
+   */
+  async #handOn (take: Take<Batch<unknown>>): Promise<boolean> {
+    const batch = await this.next()
+    if (batch === undefined) return false
+    const ready = take(batch)
+    if (ready !== undefined) await this.guard(ready)
+    return true
   }
 
   /** Waits for something, but not beyond the end of the stream: then it rejects with the end as an error. */

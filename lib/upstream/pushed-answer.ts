@@ -72,6 +72,8 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
 
   async pushInto (take: Take<Item>): Promise<void> {
     this.#take = take
+    // It holds the first item, which holds the chunk that it came in.
+    this.#asked = Promise.resolve()
     if (!this.#isOver) this.#goOn()
     await this.#producing
     const failure = this.#takeFailure()
