@@ -125,8 +125,8 @@ function checkModel (model: string | undefined, models: readonly string[] | unde
 function prepare ({ options, redactorOf }: Upstream, { request, context: { signal } }: Question, apiKey: string | undefined): PreparedRequest {
   const body = encodeRequest(request, options)
   const key = apiKey?.trim() || undefined
-  const { redact, isClean } = redactorOf(key)
-  return { body, apiKey: key, model: String(body.model ?? ''), choices: request.n ?? 1, signal, redact, isClean }
+  const { redact, isClean, shortestSecret } = redactorOf(key)
+  return { body, apiKey: key, model: String(body.model ?? ''), choices: request.n ?? 1, signal, redact, isClean, shortestSecret }
 }
 
 /** Error texts of upstreams quote prompts, and errors are logged. */

@@ -34,8 +34,8 @@ const REUSE_WAIT_MS = 100
  */
 export async function attempt (request: AttemptRequest, take: Take<Batch>): Promise<void> {
   const limits = new AttemptLimits(request)
-  const { model, choices, redact, isClean, options: { maxFrameBytes } } = request
-  const reader = new AnswerReader({ model, choices, redact, isClean, maxFrameBytes })
+  const { model, choices, redact, isClean, shortestSecret, options: { maxFrameBytes } } = request
+  const reader = new AnswerReader({ model, choices, redact, isClean, shortestSecret, maxFrameBytes })
   let body: Readable | undefined
   let isWhole = false
   try {

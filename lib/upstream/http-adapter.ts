@@ -27,9 +27,9 @@ export function httpAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter 
 
 function httpTransport (options: ResolvedUpstreamOptions, dispatcher: Dispatcher): Transport {
   const url = chatUrl(options.baseUrl)
-  return ({ body, apiKey, model, choices, signal, redact, isClean }) => {
+  return ({ body, apiKey, model, choices, signal, redact, isClean, shortestSecret }) => {
     const headers = requestHeaders(fixedHeaders, apiKey, options.headers)
-    const request = { url, headers, body: JSON.stringify(body), model, choices, signal, redact, isClean, options, dispatcher }
+    const request = { url, headers, body: JSON.stringify(body), model, choices, signal, redact, isClean, shortestSecret, options, dispatcher }
     return (take) => attempt(request, take)
   }
 }

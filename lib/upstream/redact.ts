@@ -11,10 +11,12 @@ export interface Redactor {
   /** Takes the secrets out of a text. */
   readonly redact: (text: string) => string
   /**
-   * Whether insides of JSON strings have nothing that `redact` would take out. Of a secret that has a quote or a backslash
-   * itself, or is beyond ASCII, so that its bytes are others than its characters, it cannot know.
+   * Whether the inside of a JSON string has nothing that `redact` would take out. Of a secret that has a quote or a
+   * backslash itself, or is beyond ASCII, so that its bytes are others than its characters, it cannot know, and says no.
    */
-  readonly isClean: (texts: readonly BinaryText[]) => boolean
+  readonly isClean: (text: BinaryText) => boolean
+  /** Texts with fewer bytes hold no secret: a secret is never shorter for being escaped. `Infinity` where there is none. */
+  readonly shortestSecret: number
 }
 
 /**
@@ -34,18 +36,8 @@ function createRedactor (values: ReadonlyArray<string | undefined>): Redactor {
   const secrets = listSecrets(values)
   const redact = createRedact(secrets)
   const isKnowable = secrets.every((secret) => /^[ !#-[\]-~]*$/.test(secret))
-  const shortest = Math.min(...secrets.map(({ length }) => length))
-  // A secret is never shorter for being escaped, and no text has a quote.
-  const isClean = (texts: readonly BinaryText[]): boolean => isTooShort(texts, shortest) || isUnchanged(redact, texts.join('"'))
-  return { redact, isClean: isKnowable ? isClean : () => false }
-}
-
-function isTooShort ([text, other]: readonly BinaryText[], shortest: number): boolean {
-  return other === undefined && text !== undefined && text.length < shortest
-}
-
-function isUnchanged (redact: Redactor['redact'], text: string): boolean {
-  return redact(text) === text
+  if (!isKnowable) return { redact, isClean: () => false, shortestSecret: 0 }
+  return { redact, isClean: (text) => redact(text) === text, shortestSecret: Math.min(...secrets.map(({ length }) => length)) }
 }
 
 function createRedact (secrets: readonly string[]): Redactor['redact'] {

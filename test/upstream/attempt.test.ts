@@ -783,7 +783,8 @@ t.test('attempt() asks once and takes secrets out of the answer', async (t) => {
     options: resolveUpstreamOptions({ baseUrl: upstream.baseUrl }, ''),
     dispatcher,
     redact: (text) => text.replaceAll('secret', '*'),
-    isClean: (texts) => !texts.join().includes('secret'),
+    isClean: (text) => !text.includes('secret'),
+    shortestSecret: 6,
     signal
   }, take)))
 

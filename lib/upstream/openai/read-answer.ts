@@ -4,6 +4,7 @@ import { EventStreamParser } from '../../event-stream/parser.ts'
 import { WholeBlocks } from '../../event-stream/whole-blocks.ts'
 import { ChatDecoder, type ChatDecoderOptions } from './decode-chunk.ts'
 import { TemplateRun } from './text-run.ts'
+import { bytesOf } from './byte-pattern.ts'
 import { endOfBlock, findRuns, readRun, type FoundRun, type Section } from './find-runs.ts'
 import { BLANK_LINE, learnTemplate, type TextTemplate } from './text-template.ts'
 
@@ -11,8 +12,10 @@ import { BLANK_LINE, learnTemplate, type TextTemplate } from './text-template.ts
 export interface AnswerReaderOptions extends ChatDecoderOptions {
   /** Largest block of the event stream, in bytes. */
   readonly maxFrameBytes: number
-  /** Whether texts have none of the secrets that `redact` would take out. */
-  readonly isClean: (texts: readonly BinaryText[]) => boolean
+  /** Whether the inside of a JSON string has none of the secrets that `redact` would take out. */
+  readonly isClean: (text: BinaryText) => boolean
+  /** Shorter texts have none, in bytes. */
+  readonly shortestSecret: number
 }
 
 /** What some bytes were. */
@@ -26,6 +29,8 @@ export interface ReadFrames {
 const MAX_TRIES = 8
 const FRAMES_A_TRY = 16
 
+const LF = 0x0A
+
 /**
  * Reads the bytes of a streamed answer. Frames that are like one before them but for their text become runs, without
  * being decoded; all others go through the parser and the decoder.
@@ -34,7 +39,7 @@ export class AnswerReader {
   readonly #blocks: WholeBlocks
   readonly #parser: EventStreamParser
   readonly #decoder: ChatDecoder
-  readonly #isClean: AnswerReaderOptions['isClean']
+  readonly #options: AnswerReaderOptions
   #template: TextTemplate | undefined
   #tries = MAX_TRIES
 
@@ -42,7 +47,7 @@ export class AnswerReader {
     this.#blocks = new WholeBlocks(options)
     this.#parser = new EventStreamParser(options)
     this.#decoder = new ChatDecoder(options)
-    this.#isClean = options.isClean
+    this.#options = options
   }
 
   /** As {@link ChatDecoder.done}. */
@@ -72,9 +77,9 @@ export class AnswerReader {
    */
   #readRun (chunk: Buffer): Frame | undefined {
     const template = this.#template
-    if (template === undefined || this.done || !this.#blocks.isEmpty) return undefined
-    const section = readRun(chunk.toString('latin1'), 0, template)
-    if (section === undefined || section.end < chunk.length || !this.#isRun(section)) return undefined
+    if (template === undefined || this.done || !this.#blocks.isEmpty || chunk.at(-1) !== LF) return undefined
+    const section = readRun(bytesOf(chunk), 0, template)
+    if (section === undefined || section.end < chunk.length || !this.#isRun(section, chunk)) return undefined
     return isUtf8(chunk) ? new TemplateRun(template, section.run, chunk) : undefined
   }
 
@@ -105,11 +110,10 @@ export class AnswerReader {
 
   #readBlocks (bytes: Buffer, frames: Frame[]): void {
     if (!this.#mayHaveRuns(bytes)) return this.#decode(bytes, frames)
-    const text = bytes.toString('latin1')
     for (let start = 0; start < bytes.length && !this.done;) {
       start = this.#template === undefined
         ? this.#readOthers(bytes, { start, end: bytes.length }, frames)
-        : this.#readRuns(bytes, { text, start, template: this.#template }, frames)
+        : this.#readRuns(bytes, { start, template: this.#template }, frames)
     }
   }
 
@@ -119,23 +123,31 @@ export class AnswerReader {
   }
 
   /** Reads to the end, or to where another template is to be tried; returns where that is. */
-  #readRuns (bytes: Buffer, { text, start, template }: Region, frames: Frame[]): number {
-    for (const section of findRuns(text, start, template)) {
+  #readRuns (bytes: Buffer, { start, template }: Region, frames: Frame[]): number {
+    for (const section of findRuns(bytes, start, template)) {
       if (this.done) break
-      const stop = this.#isRun(section) ? this.#addRun(bytes, section, template, frames) : this.#readOthers(bytes, section, frames)
+      const stop = this.#isRun(section, bytes) ? this.#addRun(bytes, section, template, frames) : this.#readOthers(bytes, section, frames)
       if (this.#template !== template) return stop
     }
     return bytes.length
   }
 
   /** What holds a secret is looked at frame by frame. The template holds none, and none holds a quote. */
-  #isRun (section: Section): section is RunSection {
-    return section.run !== undefined && this.#isClean(section.run.middles)
+  #isRun (section: Section, bytes: Buffer): section is RunSection {
+    return section.run !== undefined && this.#isClean(section.run, bytes.subarray(section.start))
+  }
+
+  #isClean ({ starts, ends }: FoundRun, bytes: Buffer): boolean {
+    const { shortestSecret, isClean } = this.#options
+    return starts.every((start, index) => {
+      const end = ends[index] as number
+      return end - start < shortestSecret || isClean(bytes.toString('latin1', start, end))
+    })
   }
 
   #addRun (bytes: Buffer, { start, end, run }: RunSection, template: TextTemplate, frames: Frame[]): number {
     frames.push(new TemplateRun(template, run, bytes.subarray(start, end)))
-    this.#tries = Math.min(MAX_TRIES, this.#tries + run.texts.length / FRAMES_A_TRY)
+    this.#tries = Math.min(MAX_TRIES, this.#tries + run.starts.length / FRAMES_A_TRY)
     return end
   }
 
@@ -179,7 +191,6 @@ type RunSection = Section & { readonly run: FoundRun }
 
 /** Where runs are looked for. */
 interface Region {
-  readonly text: BinaryText
   readonly start: number
   readonly template: TextTemplate
 }

@@ -1,13 +1,14 @@
 import type { BinaryText, Frame, RawChunk, TextRun } from '../../../types/batch.ts'
 import type { StreamEvent } from '../../schemas/stream-event.ts'
 import type { FoundRun } from './find-runs.ts'
-import type { TextTemplate } from './text-template.ts'
+import { BLANK_LINE, PREFIX, type TextTemplate } from './text-template.ts'
 
 /** A run of frames that are like their template, and decoded when somebody asks. */
 export class TemplateRun implements Frame, TextRun {
   readonly #template: TextTemplate
   readonly #found: FoundRun
   readonly #bytes: Buffer
+  #texts: readonly BinaryText[] | undefined
   #events: readonly StreamEvent[] | undefined
 
   /** @param bytes Those of the frames. */
@@ -32,7 +33,7 @@ export class TemplateRun implements Frame, TextRun {
   }
 
   get count (): number {
-    return this.#found.texts.length
+    return this.#found.starts.length
   }
 
   get characters (): number {
@@ -40,7 +41,8 @@ export class TemplateRun implements Frame, TextRun {
   }
 
   get texts (): readonly BinaryText[] {
-    return this.#found.texts
+    this.#texts ??= this.#slices(this.#found.textEnds)
+    return this.#texts
   }
 
   get bytes (): Uint8Array {
@@ -53,13 +55,19 @@ export class TemplateRun implements Frame, TextRun {
   }
 
   chunks (): BinaryText[] {
-    const { chunkHead, tail } = this.#template
-    return this.#found.middles.map((middle) => chunkHead + middle + tail)
+    const { head, ending } = this.#template
+    return this.#slices(this.#found.ends, head.length - PREFIX.length, ending.length - BLANK_LINE.length)
   }
 
   frames (): Frame[] {
     const chunks = this.chunks()
     return this.events.map((event, index) => ({ events: [event], chunk: new LazyChunk(decodeUtf8(chunks[index] as string)) }))
+  }
+
+  /** From where each text begins to some end, and so much before and behind. */
+  #slices (ends: readonly number[], before = 0, behind = 0): BinaryText[] {
+    const text = this.#bytes.toString('latin1')
+    return this.#found.starts.map((start, index) => text.slice(start - before, (ends[index] as number) + behind))
   }
 }
 

@@ -1,6 +1,7 @@
 import type { BinaryText, RawChunk, TextRun } from '../../../types/batch.ts'
 import type { StreamEvent } from '../../schemas/stream-event.ts'
 import { isObject, parseJson, type JsonObject } from '../../json.ts'
+import { BytePattern } from './byte-pattern.ts'
 
 /**
  * A frame that is nothing but a text, with that text left out. What is equal to it in all other bytes means the same but
@@ -10,20 +11,15 @@ export interface TextTemplate {
   readonly type: TextRun['type']
   readonly choice: number
   /** From `data: ` to the quote that opens the text. */
-  readonly head: BinaryText
-  /** Head without `data: `. */
-  readonly chunkHead: BinaryText
+  readonly head: BytePattern
   /** From the text's closing quote to the quote that opens padding, where the frames have some. */
-  readonly beforePadding: BinaryText | undefined
-  /** From the quote that closes text or padding to the end of the block. */
-  readonly tail: BinaryText
-  /** Tail, and the blank line behind it. */
-  readonly ending: BinaryText
-  /** Ending, and the head of the next frame. */
-  readonly joint: BinaryText
+  readonly beforePadding: BytePattern | undefined
+  /** From the quote that closes text or padding to the end of the block, and the blank line behind it. */
+  readonly ending: BytePattern
 }
 
-const PREFIX = 'data: '
+/** Before the JSON of a frame. */
+export const PREFIX = 'data: '
 export const BLANK_LINE = '\n\n'
 const QUOTE = 0x22
 const BACKSLASH = 0x5C
@@ -77,8 +73,8 @@ function findText (line: BinaryText, opening: RegExp): Hole | undefined {
   return { start, end: closingQuote(line, start) }
 }
 
-/** Index of the quote that closes a JSON string, or behind the end. */
-export function closingQuote (line: BinaryText, from: number): number {
+/** Index of the quote that closes a JSON string. */
+function closingQuote (line: BinaryText, from: number): number {
   let index = from
   while (index < line.length && line.charCodeAt(index) !== QUOTE) index += line.charCodeAt(index) === BACKSLASH ? 2 : 1
   return index
@@ -104,12 +100,21 @@ function isEmpty (value: unknown): boolean {
 }
 
 function makeTemplate (line: BinaryText, { start, end }: Hole, { type, choice }: { type: TextRun['type'], choice: number }): TextTemplate {
-  const head = line.slice(0, start)
   const rest = line.slice(end)
+  const { before, tail } = splitAtPadding(rest)
+  return {
+    type,
+    choice,
+    head: new BytePattern(line.slice(0, start)),
+    beforePadding: before === undefined ? undefined : new BytePattern(before),
+    ending: new BytePattern(tail + BLANK_LINE)
+  }
+}
+
+/** What stands before and behind padding, each with its quote. */
+function splitAtPadding (rest: BinaryText): { readonly before?: BinaryText, readonly tail: BinaryText } {
   const found = padding.exec(rest)
-  const at = found === null ? undefined : found.index + found[0].indexOf(':') + 2
-  const tail = found === null ? rest : rest.slice(found.index + found[0].length - 1)
-  const ending = tail + BLANK_LINE
-  const beforePadding = at === undefined ? undefined : rest.slice(0, at)
-  return { type, choice, head, chunkHead: head.slice(PREFIX.length), beforePadding, tail, ending, joint: ending + head }
+  if (found === null) return { tail: rest }
+  const [{ length }] = found
+  return { before: rest.slice(0, found.index + found[0].indexOf(':') + 2), tail: rest.slice(found.index + length - 1) }
 }
