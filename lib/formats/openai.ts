@@ -26,6 +26,8 @@ export class OpenAiFormat implements ValueFormat {
   readonly #begun = new Set<number>()
   readonly #finished = new Set<number>()
   readonly #deltas = new DeltaWriter()
+  /** Choice of the last run, which has begun. */
+  #lastRun: number | undefined
   #start: Omit<StartEvent, 'type'> = { id: '', model: '', created: 0 }
 
   /** @param options.includeUsage Whether the client sees usage. */
@@ -41,7 +43,9 @@ export class OpenAiFormat implements ValueFormat {
   }
 
   run ({ choice }: RunTexts): 'chunks' | undefined {
-    return this.#begun.has(choice) ? 'chunks' : undefined
+    if (choice !== this.#lastRun && !this.#begun.has(choice)) return undefined
+    this.#lastRun = choice
+    return 'chunks'
   }
 
   end ({ reason, error }: Outcome): string[] {

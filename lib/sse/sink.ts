@@ -214,7 +214,8 @@ function * pieces (bytes: Uint8Array): Generator<Uint8Array> {
 }
 
 /** Bytes go as they are, Node puts them into one write; texts are encoded at once. */
-function toBytes (messages: readonly Message[]): Uint8Array[] {
+function toBytes (messages: readonly Message[]): readonly Uint8Array[] {
+  if (isBytes(messages)) return messages
   const parts: Uint8Array[] = []
   let text = ''
   for (const message of messages) {
@@ -228,6 +229,11 @@ function toBytes (messages: readonly Message[]): Uint8Array[] {
   }
   if (text !== '') parts.push(Buffer.from(text))
   return parts
+}
+
+/** Whether it is one run of texts, as nearly all is at the pace of a model. */
+function isBytes (messages: readonly Message[]): messages is readonly Uint8Array[] {
+  return messages.length === 1 && typeof messages[0] !== 'string'
 }
 
 /** Bytes that wait in Node, not yet taken by the kernel. HTTP/2 responses keep them in their stream. */

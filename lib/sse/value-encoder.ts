@@ -14,25 +14,27 @@ export class ValueEncoder implements Encoder {
   }
 
   encode (frames: ReadonlyArray<Frame<unknown>>): Message[] {
-    const messages: Message[] = []
-    for (const frame of frames as readonly Frame[]) {
-      if (frame.run === undefined) this.#addValues(frame, messages)
-      else this.#addRun(frame.run, messages)
-    }
-    return messages
+    const [only] = frames as readonly Frame[]
+    if (only !== undefined && frames.length === 1) return this.#encodeFrame(only)
+    return (frames as readonly Frame[]).flatMap((frame) => this.#encodeFrame(frame))
   }
 
   end (outcome: Outcome): string[] {
     return this.#format.end(outcome).map(encodeData)
   }
 
-  #addValues (frame: Frame, messages: Message[]): void {
-    for (const value of this.#format.values(frame)) messages.push(encodeData(value))
+  #encodeFrame (frame: Frame): Message[] {
+    return frame.run === undefined ? this.#encodeValues(frame) : this.#encodeRun(frame.run)
   }
 
-  #addRun (run: TextRun, messages: Message[]): void {
+  #encodeValues (frame: Frame): Message[] {
+    return this.#format.values(frame).map(encodeData)
+  }
+
+  #encodeRun (run: TextRun): Message[] {
     const values = this.#format.run?.(run)
-    if (values === undefined) run.frames().forEach((frame) => this.#addValues(frame, messages))
-    else messages.push(values === 'chunks' ? run.bytes : Buffer.from(`data: ${values.join('\n\ndata: ')}\n\n`, 'latin1'))
+    if (values === 'chunks') return [run.bytes]
+    if (values === undefined) return run.frames().flatMap((frame) => this.#encodeValues(frame))
+    return [Buffer.from(`data: ${values.join('\n\ndata: ')}\n\n`, 'latin1')]
   }
 }

@@ -36,6 +36,8 @@ export class ChatStage implements Stage {
   readonly #finishReasons: FinishReason[] = []
   #started = false
   #ended = false
+  /** Choice of the last delta, where it is known to be among those that began. */
+  #lastChoice: number | undefined
   #model: string | undefined
   #deltas = 0
   #characters = 0
@@ -50,8 +52,10 @@ export class ChatStage implements Stage {
   }
 
   frames (item: unknown): readonly Frame[] {
+    const given = toFrames(item)
+    if (this.#takesAsOne(given)) return given
     const frames: Frame[] = []
-    for (const frame of toFrames(item)) {
+    for (const frame of given) {
       if (this.#isOver) break
       this.#takeFrame(frame, frames)
     }
@@ -88,6 +92,14 @@ export class ChatStage implements Stage {
 
   get #isOver (): boolean {
     return this.#ended || this.failure !== undefined
+  }
+
+  /** Takes frames that are one run, as all are at the pace of a model: they go on as they are. */
+  #takesAsOne (frames: readonly Frame[]): boolean {
+    const run = frames.length === 1 ? frames[0]?.run : undefined
+    if (run === undefined || !this.#started || this.#isOver) return false
+    this.#countDeltas(run.choice, run.count, run.characters)
+    return true
   }
 
   /** Adds a frame to `frames`, led by a `start` where its adapter sent none, and without `usage`, which comes last. */
@@ -154,10 +166,15 @@ export class ChatStage implements Stage {
 
   #countDeltas (choice: number, deltas: number, characters: number): void {
     this.#firstTokenAt ??= performance.now()
-    // Some upstreams name the reason in every chunk: what comes behind it begins no choice.
-    if (!this.#finished.has(choice)) this.#unfinished.add(choice)
+    if (choice !== this.#lastChoice) this.#beginChoice(choice)
     this.#deltas += deltas
     this.#characters += characters
+  }
+
+  /** Some upstreams name the reason in every chunk: what comes behind it begins no choice. */
+  #beginChoice (choice: number): void {
+    if (!this.#finished.has(choice)) this.#unfinished.add(choice)
+    this.#lastChoice = choice
   }
 
   #madeStart (): StreamEvent {

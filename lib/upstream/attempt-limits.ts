@@ -40,7 +40,7 @@ export class AttemptLimits {
 
   /** Whether the stream or a timer ended the attempt. */
   get ended (): boolean {
-    return this.signal.aborted
+    return this.#abort.aborted
   }
 
   /** Waits for a promise, but not beyond the end of the attempt. */

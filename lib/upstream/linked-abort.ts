@@ -5,7 +5,8 @@
 export class LinkedAbort {
   readonly #controller = new AbortController()
   readonly #source: AbortSignal
-  readonly #follow = (): void => this.#controller.abort(this.#source.reason)
+  readonly #follow = (): void => this.abort(this.#source.reason)
+  #isAborted = false
 
   /** @param source The signal that is followed. */
   constructor (source: AbortSignal) {
@@ -19,6 +20,11 @@ export class LinkedAbort {
     return this.#controller.signal
   }
 
+  /** As `signal.aborted`, for whoever asks with each token. */
+  get aborted (): boolean {
+    return this.#isAborted
+  }
+
   /** Whether the source aborted, rather than {@link abort}. */
   get sourceAborted (): boolean {
     return this.#source.aborted
@@ -26,6 +32,7 @@ export class LinkedAbort {
 
   /** Aborts for a reason of its own; the first reason stays. */
   abort (reason: Error): void {
+    this.#isAborted = true
     this.#controller.abort(reason)
   }
 

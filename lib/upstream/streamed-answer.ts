@@ -118,7 +118,12 @@ export class StreamedAnswer {
     this.#setup.limits.answered()
     const ready = this.#setup.take({ frames })
     if (ready !== undefined) this.#waitFor(ready)
-    return ready === undefined
+    return ready === undefined && this.#hasMore
+  }
+
+  /** To ask an empty body again for the bytes of each token costs as much as to ask it for them; it says when there are more. */
+  get #hasMore (): boolean {
+    return this.#body.readableLength > 0 || this.#isEnded || this.#failure !== undefined || this.#bodyEnd !== undefined
   }
 
   get #isDue (): boolean {

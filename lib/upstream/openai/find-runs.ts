@@ -61,21 +61,19 @@ class RunReader {
   readonly #bytes: Bytes
   readonly #start: number
   readonly #template: TextTemplate
-  readonly #run: FoundRun
+  #run: FoundRun | undefined
 
   constructor (bytes: Bytes, start: number, template: TextTemplate) {
-    const textEnds: number[] = []
     this.#bytes = bytes
     this.#start = start
     this.#template = template
-    this.#run = { starts: [], textEnds, ends: template.beforePadding === undefined ? textEnds : [], characters: 0 }
   }
 
   read (): Section | undefined {
     const start = this.#start
     let end = start
     for (let next = this.#readFrame(end); next > end; next = this.#readFrame(end)) end = next
-    return end === start ? undefined : { start, end, run: this.#run }
+    return this.#run === undefined ? undefined : { start, end, run: this.#run }
   }
 
   /** Adds the frame that begins there; returns its end, or the same place where there is none. */
@@ -90,7 +88,7 @@ class RunReader {
     const last = this.#endOfPadding(textEnd)
     const end = last + ending.length
     if (units === 0 || end - at > MAX_FRAME_BYTES || !ending.isAt(this.#bytes, last)) return at
-    this.#add({ start, textEnd, last, units })
+    this.#add({ start: start - this.#start, textEnd: textEnd - this.#start, end: last - this.#start, units })
     return end
   }
 
@@ -100,13 +98,33 @@ class RunReader {
     return beforePadding === undefined ? textEnd : endOfPadding(this.#bytes, textEnd, beforePadding)
   }
 
-  #add ({ start, textEnd, last, units }: { start: number, textEnd: number, last: number, units: number }): void {
+  #add (place: Place): void {
     const run = this.#run
-    run.starts.push(start - this.#start)
-    run.textEnds.push(textEnd - this.#start)
-    if (run.ends !== run.textEnds) run.ends.push(last - this.#start)
-    run.characters += units
+    if (run === undefined) {
+      this.#run = beginRun(place, this.#template.beforePadding !== undefined)
+      return
+    }
+    run.starts.push(place.start)
+    run.textEnds.push(place.textEnd)
+    if (run.ends !== run.textEnds) run.ends.push(place.end)
+    run.characters += place.units
   }
+}
+
+/** Where the text of a frame is. */
+interface Place {
+  readonly start: number
+  readonly textEnd: number
+  /** Where padding ends, if there is some. */
+  readonly end: number
+  /** Length of the text. */
+  readonly units: number
+}
+
+/** Most runs are one text, and a list that something is added to has room for 17. */
+function beginRun ({ start, textEnd, end, units }: Place, isPadded: boolean): FoundRun {
+  const textEnds = [textEnd]
+  return { starts: [start], textEnds, ends: isPadded ? [end] : textEnds, characters: units }
 }
 
 /** Index of the first byte that is not ASCII as it stands: most texts have none before their closing quote. */

@@ -139,10 +139,12 @@ export class AnswerReader {
 
   #isClean ({ starts, ends }: FoundRun, bytes: Buffer): boolean {
     const { shortestSecret, isClean } = this.#options
-    return starts.every((start, index) => {
+    for (let index = 0; index < starts.length; index++) {
+      const start = starts[index] as number
       const end = ends[index] as number
-      return end - start < shortestSecret || isClean(bytes.toString('latin1', start, end))
-    })
+      if (end - start >= shortestSecret && !isClean(bytes.toString('latin1', start, end))) return false
+    }
+    return true
   }
 
   #addRun (bytes: Buffer, { start, end, run }: RunSection, template: TextTemplate, frames: Frame[]): number {
