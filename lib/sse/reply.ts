@@ -1,4 +1,5 @@
 import type { FastifyReply } from 'fastify'
+import type { Encoder } from '../../types/encoder.ts'
 import type { StreamOptions } from '../../types/options.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { OptionError, ReplySentError, StatusWithoutBodyError } from '../errors.ts'
@@ -167,11 +168,17 @@ interface Commit {
 /** Sends the reply. From here on every failure is an event in the stream. */
 async function commit ({ call, options, run, sink, opening }: Commit): Promise<void> {
   const numbering = call.source instanceof ResumedStream ? resume(call.reply, call.source, options) : keep(call, options, run)
-  const encoder = new LateEncoder(() => createEncoder(options, run.info.request as ChatRequest | undefined, numbering))
+  const encoder = encoderOf(run, options, numbering)
   setStreamHeaders(call.reply)
   call.reply.send(sink.readable)
   pump({ run, encoder, sink, options, opening })
   await sink.opened
+}
+
+/** Of a source that is no chat yet, what its items will be is known only with the first of them. */
+function encoderOf (run: StreamRun, options: ResolvedStreamOptions, numbering: Numbering | undefined): Encoder {
+  const create = (): Encoder => createEncoder(options, run.info.request as ChatRequest | undefined, numbering)
+  return run.info.request === undefined ? new LateEncoder(create) : create()
 }
 
 /**

@@ -9,6 +9,7 @@ import { IdleTimer } from '../timers.ts'
 import { toOutcome } from './client-error.ts'
 import { eachFrame } from './each-frame.ts'
 import { isClientGone } from './end-reason.ts'
+import type { Recorder } from './recorder.ts'
 import type { StreamRun } from './run.ts'
 
 /** At shutdown a client has so many milliseconds to take what is left: the process wants to go. */
@@ -76,11 +77,20 @@ function logEnd ({ reason, error, info, reads }: StreamRun): void {
 class Writer {
   bytes = 0
   readonly #setup: PumpSetup
+  // What each token needs stands here, too, and not only two objects further on.
+  readonly #sink: Sink
+  readonly #encoder: Encoder
+  readonly #recorder: Recorder | undefined
+  readonly #maxEventBytes: number
   readonly #heartbeat: IdleTimer
 
   constructor (setup: PumpSetup) {
     this.#setup = setup
     const { encoder: { heartbeat }, options } = setup
+    this.#sink = setup.sink
+    this.#encoder = setup.encoder
+    this.#recorder = setup.run.recorder
+    this.#maxEventBytes = options.maxEventBytes
     this.#heartbeat = new IdleTimer(heartbeat === undefined ? 0 : options.heartbeatMs, () => this.#beat([String(heartbeat)]))
     this.#heartbeat.start()
   }
@@ -90,12 +100,12 @@ class Writer {
    * @returns Where the client is behind, a promise that resolves when it has caught up.
    */
   take (batch: Batch<unknown>): Promise<void> | undefined {
-    const { sink, run: { recorder } } = this.#setup
+    const recorder = this.#recorder
     const frames = recorder === undefined ? batch.frames : recorder.stamp(batch.frames)
     const messages = this.#encode(frames)
     recorder?.record(frames)
     this.write(messages)
-    return sink.blocked ? this.#ready() : undefined
+    return this.#sink.blocked ? this.#ready() : undefined
   }
 
   /**
@@ -103,17 +113,16 @@ class Writer {
    * @throws LLM_ERR_EVENT_TOO_LARGE; what no client gets is not kept either.
    */
   #encode (frames: ReadonlyArray<Frame<unknown>>): readonly Message[] {
-    const { run, encoder, sink, options: { maxEventBytes } } = this.#setup
-    if (sink.closed && run.recorder === undefined) return []
-    const messages = encoder.encode(isSmall(maxEventBytes) ? frames.flatMap(eachFrame) : frames)
+    const maxEventBytes = this.#maxEventBytes
+    if (this.#sink.closed && this.#recorder === undefined) return []
+    const messages = this.#encoder.encode(isSmall(maxEventBytes) ? frames.flatMap(eachFrame) : frames)
     if (maxEventBytes > 0) for (const message of messages) checkSize(message, maxEventBytes)
     return messages
   }
 
   write (messages: readonly Message[]): void {
-    const { sink } = this.#setup
-    if (messages.length === 0 || sink.closed) return
-    this.bytes += sink.write(messages)
+    if (messages.length === 0 || this.#sink.closed) return
+    this.bytes += this.#sink.write(messages)
     this.#heartbeat.touch()
   }
 

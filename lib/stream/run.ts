@@ -13,7 +13,7 @@ import { OrphanWatch } from './orphan-watch.ts'
 import type { Recorder } from './recorder.ts'
 import type { OpenStream, StreamRegistry } from './registry.ts'
 import { closeSource, type OpenedSource, type OpenSource } from './source.ts'
-import type { Account } from './stage.ts'
+import type { Account, Stage } from './stage.ts'
 import { within } from './within.ts'
 
 /** A source that does not end on abort is left behind after so many milliseconds. */
@@ -272,7 +272,7 @@ export class StreamRun implements OpenStream {
   }
 
   async #pull (): Promise<Batch<unknown>['frames']> {
-    this.#checkGoing()
+    this.#checkGoing(this.#source?.stage)
     this.#source ??= await this.#open()
     if (++this.#pulls % PULLS_A_TURN === 0) await this.guard(nextTurn())
     const { iterator, stage } = this.#source
@@ -305,16 +305,15 @@ export class StreamRun implements OpenStream {
   async #push (take: Take<Batch<unknown>>): Promise<void> {
     const { iterator, stage } = this.#source as OpenedSource
     await (iterator as AsyncIterator<unknown> & PushedItems<unknown>).pushInto((item) => {
-      this.#checkGoing()
+      this.#checkGoing(stage)
       const frames = this.#counted(stage.frames(item))
       return frames.length === 0 ? undefined : take({ frames })
     })
   }
 
-  #checkGoing (): void {
+  #checkGoing (stage: Stage | undefined): void {
     if (this.#error !== undefined) throw this.#error
-    const { failure } = this.#source?.stage ?? {}
-    if (failure !== undefined) throw failure
+    if (stage?.failure !== undefined) throw stage.failure
   }
 
   #counted (frames: Batch<unknown>['frames']): Batch<unknown>['frames'] {

@@ -24,8 +24,11 @@ export interface StreamedAnswerSetup {
 export class StreamedAnswer {
   /** Resolves when the answer is whole; rejects with what is wrong with it, behind the frames that precede it. */
   readonly over: Promise<void>
+  // What each token needs stands here, and not in one object more: of many paced streams none of it is in a cache.
   readonly #body: Readable
-  readonly #setup: StreamedAnswerSetup
+  readonly #reader: AnswerReader
+  readonly #limits: AttemptLimits
+  readonly #take: Take<Batch>
   readonly #unwatch: () => void
   #settle!: (error?: unknown) => void
   /** Frames that wait for the answer to begin. */
@@ -37,9 +40,11 @@ export class StreamedAnswer {
   #isEnded = false
   #isOver = false
 
-  constructor (body: Readable, setup: StreamedAnswerSetup) {
+  constructor (body: Readable, { reader, limits, take }: StreamedAnswerSetup) {
     this.#body = body
-    this.#setup = setup
+    this.#reader = reader
+    this.#limits = limits
+    this.#take = take
     this.over = new Promise((resolve, reject) => {
       this.#settle = (error) => error === undefined ? resolve() : reject(error)
     })
@@ -73,7 +78,7 @@ export class StreamedAnswer {
   /** Reads what is there; returns whether there was anything. */
   #read (): boolean {
     // What came before its connection failed is there to be read; what nobody wants is not.
-    const chunk: Buffer | null = this.#setup.limits.ended ? null : this.#body.read()
+    const chunk: Buffer | null = this.#body.destroyed && this.#limits.ended ? null : this.#body.read()
     if (chunk !== null) this.#readChunk(chunk)
     else if (this.#bodyEnd === undefined) return false
     else if (this.#bodyEnd.error != null) this.#endBy(this.#bodyEnd.error)
@@ -82,20 +87,19 @@ export class StreamedAnswer {
   }
 
   #readChunk (chunk: Buffer): void {
-    const { limits, reader } = this.#setup
-    limits.touchIdle()
-    const { frames, failure } = reader.read(chunk)
+    this.#limits.touchIdle()
+    const { frames, failure } = this.#reader.read(chunk)
     if (this.#held.length === 0) this.#held = frames
     else this.#held.push(...frames)
     this.#failure = failure
-    if (failure === undefined && reader.done) this.#end()
+    if (failure === undefined && this.#reader.done) this.#end()
   }
 
   /** Once an answer is whole, how its connection ends, or that it does not, is of no interest. */
   #endBy (error: unknown): void {
-    const { limits: { ended, unwanted }, reader } = this.#setup
+    const { ended, unwanted } = this.#limits
     this.#failure = undefined
-    if (!reader.finished || unwanted || (isLlmError(error) && !ended)) {
+    if (!this.#reader.finished || unwanted || (isLlmError(error) && !ended)) {
       throw isLlmError(error) || ended ? error : retryable(new UpstreamTruncatedError({ cause: error }))
     }
     this.#end()
@@ -104,7 +108,7 @@ export class StreamedAnswer {
   #end (): void {
     this.#isEnded = true
     try {
-      this.#held.push(...this.#setup.reader.end())
+      this.#held.push(...this.#reader.end())
     } catch (error) {
       this.#failure = error
     }
@@ -115,8 +119,8 @@ export class StreamedAnswer {
     if (!this.#isDue) return true
     const frames = this.#held
     this.#held = []
-    this.#setup.limits.answered()
-    const ready = this.#setup.take({ frames })
+    this.#limits.answered()
+    const ready = this.#take({ frames })
     if (ready !== undefined) this.#waitFor(ready)
     return ready === undefined && this.#hasMore
   }
@@ -129,11 +133,11 @@ export class StreamedAnswer {
   get #isDue (): boolean {
     if (this.#held.length === 0) return false
     if (this.#isEnded && this.#failure === undefined) return true
-    return this.#setup.reader.answered || !mayHold(this.#held.length, charactersOf(this.#held))
+    return this.#reader.answered || !mayHold(this.#held.length, charactersOf(this.#held))
   }
 
   #waitFor (ready: Promise<void>): void {
-    const { limits } = this.#setup
+    const limits = this.#limits
     this.#isWaiting = true
     limits.pauseIdle()
     ready.then(() => {

@@ -39,25 +39,31 @@ export class AnswerReader {
   readonly #blocks: WholeBlocks
   readonly #parser: EventStreamParser
   readonly #decoder: ChatDecoder
-  readonly #options: AnswerReaderOptions
+  readonly #isCleanText: AnswerReaderOptions['isClean']
+  readonly #shortestSecret: number
   #template: TextTemplate | undefined
+  #isDone = false
+  #isAnswered = false
+  /** The template, where the next byte begins a frame that may be like it. */
+  #expected: TextTemplate | undefined
   #tries = MAX_TRIES
 
   constructor (options: AnswerReaderOptions) {
     this.#blocks = new WholeBlocks(options)
     this.#parser = new EventStreamParser(options)
     this.#decoder = new ChatDecoder(options)
-    this.#options = options
+    this.#isCleanText = options.isClean
+    this.#shortestSecret = options.shortestSecret
   }
 
-  /** As {@link ChatDecoder.done}. */
+  /** As {@link ChatDecoder.done}; no run changes it. */
   get done (): boolean {
-    return this.#decoder.done
+    return this.#isDone
   }
 
-  /** As {@link ChatDecoder.answered}. */
+  /** As {@link ChatDecoder.answered}; no run changes it. */
   get answered (): boolean {
-    return this.#decoder.answered
+    return this.#isAnswered
   }
 
   /** As {@link ChatDecoder.finished}. */
@@ -76,8 +82,8 @@ export class AnswerReader {
    * a chunk has no CR, for neither template nor texts have one.
    */
   #readRun (chunk: Buffer): Frame | undefined {
-    const template = this.#template
-    if (template === undefined || this.done || !this.#blocks.isEmpty || chunk.at(-1) !== LF) return undefined
+    const template = this.#expected
+    if (template === undefined || chunk[chunk.length - 1] !== LF) return undefined
     const section = readRun(bytesOf(chunk), 0, template)
     if (section === undefined || section.end < chunk.length || !this.#isRun(section, chunk)) return undefined
     return isUtf8(chunk) ? new TemplateRun(template, section.run, chunk) : undefined
@@ -92,6 +98,7 @@ export class AnswerReader {
     } catch (error) {
       failure = error
     }
+    this.#noteState()
     const { usage } = this.#decoder
     // At once and not at the end, which an aborted stream never sees: its bill counts too.
     if (usage !== undefined && usage !== known) frames.push({ events: [usage] })
@@ -104,13 +111,25 @@ export class AnswerReader {
    */
   end (): Frame[] {
     const frames: Frame[] = []
-    this.#decode(this.#blocks.end(), frames)
-    return [...frames, ...this.#decoder.end(this.#parser.end())]
+    try {
+      this.#decode(this.#blocks.end(), frames)
+      return [...frames, ...this.#decoder.end(this.#parser.end())]
+    } finally {
+      this.#noteState()
+    }
+  }
+
+  /** Notes what no run changes, so that none has to look for it in other objects: at the pace of a model these are in no cache. */
+  #noteState (): void {
+    const { done, answered } = this.#decoder
+    this.#isDone = done
+    this.#isAnswered = answered
+    this.#expected = done || !this.#blocks.isEmpty ? undefined : this.#template
   }
 
   #readBlocks (bytes: Buffer, frames: Frame[]): void {
     if (!this.#mayHaveRuns(bytes)) return this.#decode(bytes, frames)
-    for (let start = 0; start < bytes.length && !this.done;) {
+    for (let start = 0; start < bytes.length && !this.#decoder.done;) {
       start = this.#template === undefined
         ? this.#readOthers(bytes, { start, end: bytes.length }, frames)
         : this.#readRuns(bytes, { start, template: this.#template }, frames)
@@ -125,7 +144,7 @@ export class AnswerReader {
   /** Reads to the end, or to where another template is to be tried; returns where that is. */
   #readRuns (bytes: Buffer, { start, template }: Region, frames: Frame[]): number {
     for (const section of findRuns(bytes, start, template)) {
-      if (this.done) break
+      if (this.#decoder.done) break
       const stop = this.#isRun(section, bytes) ? this.#addRun(bytes, section, template, frames) : this.#readOthers(bytes, section, frames)
       if (this.#template !== template) return stop
     }
@@ -138,11 +157,11 @@ export class AnswerReader {
   }
 
   #isClean ({ starts, ends }: FoundRun, bytes: Buffer): boolean {
-    const { shortestSecret, isClean } = this.#options
+    const shortest = this.#shortestSecret
     for (let index = 0; index < starts.length; index++) {
       const start = starts[index] as number
       const end = ends[index] as number
-      if (end - start >= shortestSecret && !isClean(bytes.toString('latin1', start, end))) return false
+      if (end - start >= shortest && !this.#isCleanText(bytes.toString('latin1', start, end))) return false
     }
     return true
   }
@@ -157,7 +176,7 @@ export class AnswerReader {
   #readOthers (bytes: Buffer, { start, end }: Section, frames: Frame[]): number {
     const template = this.#template
     let at = start
-    while (at < end && this.#template === template && !this.done) {
+    while (at < end && this.#template === template && !this.#decoder.done) {
       const next = endOfBlock(bytes, at)
       const added: Frame[] = []
       try {
@@ -184,7 +203,7 @@ export class AnswerReader {
   #decode (bytes: Buffer, frames: Frame[]): void {
     if (bytes.length === 0) return
     for (const event of this.#parser.push(bytes)) {
-      if (!this.done) frames.push(...this.#decoder.decode(event))
+      if (!this.#decoder.done) frames.push(...this.#decoder.decode(event))
     }
   }
 }
