@@ -11,7 +11,7 @@ const far = 'raw,better-sse,express-article,hono,openai-sdk,ai-sdk,portkey,nginx
 const paced = 'direct,raw,openai,events,ws-naive,ws'
 const pacedMany = 'direct,openai,ws'
 
-const whole = { rounds: '5', farRounds: '2', warm: '1000', window: '2000', pacedWindow: '3000', connections: '10000', clients: '50', abortRounds: '5', compareRounds: '3', compareWindow: '2000', tries: '200', more: /** @type {string[]} */ ([]) }
+const whole = { rounds: '5', farRounds: '2', warm: '4000', window: '2000', pacedWindow: '3000', connections: '10000', clients: '50', abortRounds: '5', compareRounds: '3', compareWindow: '2000', tries: '200', more: /** @type {string[]} */ ([]) }
 const short = { ...whole, rounds: '1', farRounds: '1', warm: '200', window: '500', pacedWindow: '1000', connections: '1500', clients: '10', abortRounds: '1', compareRounds: '1', compareWindow: '500', more: ['--no-verify'] }
 
 /**

@@ -314,6 +314,16 @@ t.test('an owner function that fails is an HTTP error, and its upstream is stopp
   t.strictSame(statuses, [500, 401, 500, 500, 500])
 })
 
+t.test('an owner function that fails before the first event leaves no rejection behind', async (t) => {
+  const { upstream, port, summary, rejections } = await createResumeApp(t, { owner: () => { throw new Error('no session') }, commit: 'immediate' })
+
+  t.equal((await fetchText({ port, method: 'POST', path: '/chat' })).status, 500)
+  t.match(await soon('the summary', summary), { reason: 'error' })
+  t.equal(upstream.signals[0]?.aborted, true)
+  await turn()
+  t.strictSame(rejections, [])
+})
+
 t.test('a stream that is not resumable has nothing to do with the store', async (t) => {
   const store = untouchedStore()
   const { app, upstream, port, summaries } = await createResumeApp(t, { store })
