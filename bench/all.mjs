@@ -1,4 +1,4 @@
-// Everything that docs/plots/figures.json is made of, one after the other, then the plots and tables: about half an hour.
+// Everything that docs/plots/figures.json is made of, one after the other, then the plots and tables: about 40 minutes.
 //
 //   node all.mjs [--short] [--only 'idle connections,paced']
 //

@@ -76,8 +76,9 @@ function logEnd ({ reason, error, info, reads }: StreamRun): void {
 /** Writes to a sink: counts bytes, keeps an idle client awake, cuts one that takes nothing. */
 class Writer {
   bytes = 0
-  readonly #setup: PumpSetup
-  // What each token needs stands here, too, and not only two objects further on.
+  readonly #run: StreamRun
+  readonly #options: ResolvedStreamOptions
+  // What each token needs stands here, and not two objects further on.
   readonly #sink: Sink
   readonly #encoder: Encoder
   readonly #recorder: Recorder | undefined
@@ -85,11 +86,12 @@ class Writer {
   readonly #heartbeat: IdleTimer
 
   constructor (setup: PumpSetup) {
-    this.#setup = setup
-    const { encoder: { heartbeat }, options } = setup
+    const { run, encoder: { heartbeat }, options } = setup
+    this.#run = run
+    this.#options = options
     this.#sink = setup.sink
     this.#encoder = setup.encoder
-    this.#recorder = setup.run.recorder
+    this.#recorder = run.recorder
     this.#maxEventBytes = options.maxEventBytes
     this.#heartbeat = new IdleTimer(heartbeat === undefined ? 0 : options.heartbeatMs, () => this.#beat([String(heartbeat)]))
     this.#heartbeat.start()
@@ -128,10 +130,9 @@ class Writer {
 
   /** Waits for the client to catch up; one that takes nothing for `stallTimeoutMs` ends the stream. */
   async #ready (): Promise<void> {
-    const { sink, options } = this.#setup
-    const watch = this.#watch(options.stallTimeoutMs, () => this.stalled())
+    const watch = this.#watch(this.#options.stallTimeoutMs, () => this.stalled())
     try {
-      await sink.ready()
+      await this.#sink.ready()
     } finally {
       clearInterval(watch)
     }
@@ -139,18 +140,16 @@ class Writer {
 
   /** Without its client, a stream may go on. */
   stalled (): void {
-    const { sink, run } = this.#setup
-    run.clientLeft('stalled')
-    if (run.reason === undefined) sink.destroy()
+    this.#run.clientLeft('stalled')
+    if (this.#run.reason === undefined) this.#sink.destroy()
   }
 
   /** Ends the sink; `onStall` is called when the client takes nothing for `patienceMs`. */
   async end (patienceMs: number, onStall: () => void): Promise<void> {
-    const { sink } = this.#setup
     this.#heartbeat.stop()
     const watch = this.#watch(patienceMs, onStall)
     try {
-      await sink.end()
+      await this.#sink.end()
     } finally {
       clearInterval(watch)
     }
@@ -161,14 +160,14 @@ class Writer {
   }
 
   #beat (messages: readonly Message[]): void {
-    if (!this.#setup.sink.blocked) this.write(messages)
+    if (!this.#sink.blocked) this.write(messages)
     this.#heartbeat.start()
   }
 
   /** Calls back when not one byte leaves for so long. */
   #watch (ms: number, onStall: () => void): NodeJS.Timeout | undefined {
     if (ms === 0) return undefined
-    const { sink } = this.#setup
+    const sink = this.#sink
     let last = sink.progress()
     return setInterval(() => {
       const now = sink.progress()

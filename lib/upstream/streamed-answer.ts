@@ -78,7 +78,7 @@ export class StreamedAnswer {
   /** Reads what is there; returns whether there was anything. */
   #read (): boolean {
     // What came before its connection failed is there to be read; what nobody wants is not.
-    const chunk: Buffer | null = this.#body.destroyed && this.#limits.ended ? null : this.#body.read()
+    const chunk: Buffer | null = this.#limits.ended ? null : this.#body.read()
     if (chunk !== null) this.#readChunk(chunk)
     else if (this.#bodyEnd === undefined) return false
     else if (this.#bodyEnd.error != null) this.#endBy(this.#bodyEnd.error)

@@ -1,5 +1,5 @@
 import { bytesOf, type BytePattern, type Bytes } from './byte-pattern.ts'
-import { BLANK_LINE, MAX_FRAME_BYTES, type TextTemplate } from './text-template.ts'
+import { BLANK_LINE, MAX_FRAME_BYTES, closingQuote, type TextTemplate } from './text-template.ts'
 
 /** Frames that are like the template. All places are counted from the run's first byte. */
 export interface FoundRun {
@@ -134,13 +134,6 @@ function endOfPlain (buffer: Buffer, from: number): number {
     const code = buffer[index] as number
     if (code < 0x20 || code > 0x7E || code === QUOTE || code === BACKSLASH) break
   }
-  return index
-}
-
-/** Index of the quote that closes a JSON string, or behind the end. */
-function closingQuote (buffer: Buffer, from: number): number {
-  let index = from
-  while (index < buffer.length && buffer[index] !== QUOTE) index += buffer[index] === BACKSLASH ? 2 : 1
   return index
 }
 

@@ -57,7 +57,7 @@ export function learnTemplate (block: Buffer, chunk: RawChunk, events: readonly 
   if (block.length > MAX_FRAME_BYTES || block.toString('utf8') !== PREFIX + chunk.text) return undefined
   const line = block.toString('latin1')
   for (const { name, type, opening } of textFields) {
-    const hole = type === event.type ? findText(line, opening) : undefined
+    const hole = type === event.type ? findText(block, line, opening) : undefined
     if (hole === undefined || !isOnlyText(line, hole, name)) continue
     return makeTemplate(line, hole, event)
   }
@@ -66,17 +66,17 @@ export function learnTemplate (block: Buffer, chunk: RawChunk, events: readonly 
 
 interface Hole { readonly start: number, readonly end: number }
 
-function findText (line: BinaryText, opening: RegExp): Hole | undefined {
+function findText (block: Buffer, line: BinaryText, opening: RegExp): Hole | undefined {
   const field = opening.exec(line)
   if (field === null) return undefined
   const start = field.index + field[0].length
-  return { start, end: closingQuote(line, start) }
+  return { start, end: closingQuote(block, start) }
 }
 
-/** Index of the quote that closes a JSON string. */
-function closingQuote (line: BinaryText, from: number): number {
+/** Index of the quote that closes a JSON string, or behind the end. */
+export function closingQuote (bytes: Buffer, from: number): number {
   let index = from
-  while (index < line.length && line.charCodeAt(index) !== QUOTE) index += line.charCodeAt(index) === BACKSLASH ? 2 : 1
+  while (index < bytes.length && bytes[index] !== QUOTE) index += bytes[index] === BACKSLASH ? 2 : 1
   return index
 }
 
