@@ -31,6 +31,7 @@ import { ResumableStreams } from './stream/resumable-streams.ts'
 import { addFirstRouteHook } from './route-hook.ts'
 import { shutdownOf } from './shutdown.ts'
 import { createUpstream } from './upstream/create-upstream.ts'
+import { Wheel } from './wheel.ts'
 import { clientKey } from './ws/client-key.ts'
 import { Hub } from './ws/hub.ts'
 import { SocketRoutes, socketOptionsOf } from './ws/routes.ts'
@@ -80,6 +81,7 @@ function createCore (fastify: FastifyInstance, { upstream, limits, store, owner,
     upstream: createUpstream(upstream),
     registry,
     resumable: new ResumableStreams({ store: store ?? memoryStore(), isShared: store !== undefined, registry, ownerOf: owner, log: fastify.log }),
+    wheel: new Wheel(),
     prices,
     options: stream,
     keyOf: limits.maxStreamsPerKey === 0 ? () => undefined : limits.key,

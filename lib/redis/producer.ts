@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto'
 import type { ProducerCallbacks, StoredStreamInfo, StreamProducer } from '../../types/store.ts'
 import { ProducerLostError, StoreUnavailableError } from '../errors.ts'
+import { uniqueId } from '../unique-id.ts'
 import type { Wheel, WheelEntry } from '../wheel.ts'
 import type { Commands, WriteAnswer, Writer } from './commands.ts'
 import type { ResolvedRedisOptions } from './options.ts'
@@ -43,7 +43,7 @@ export class RedisProducer implements StreamProducer, WheelEntry {
   #sentAt = performance.now()
 
   constructor (id: string, info: StoredStreamInfo, callbacks: ProducerCallbacks, context: ProducerContext) {
-    this.#writer = { id, token: randomUUID() }
+    this.#writer = { id, token: uniqueId() }
     this.#callbacks = callbacks
     this.#context = context
     this.#over = new Promise((resolve) => { this.#settle = resolve })

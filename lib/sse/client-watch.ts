@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { ClientLeftError } from '../errors.ts'
-import { watchSocket } from './socket-watch.ts'
+import { unwatchSocket, watchSocket, type SocketWatch } from './socket-watch.ts'
 
 /**
  * Knows whether the client of a response left. Fastify's `request.signal` does not: it hangs off the request's `close`,
@@ -9,33 +9,26 @@ import { watchSocket } from './socket-watch.ts'
  * The response's `close` is right, on HTTP/1, HTTP/2 and `inject()`, and on HTTP/1 its connection's, too: a response
  * that waits behind a pipelined one has no socket yet, and hears nothing of its end.
  */
-export class ClientWatch {
+export class ClientWatch implements SocketWatch {
   readonly #raw: ServerResponse
-  readonly #callbacks: Array<() => void> = []
+  readonly #socket: Socket | undefined
+  #callback: (() => void) | undefined
   #controller: AbortController | undefined
   #hasLeft = false
-  readonly #unwatchSocket: (() => void) | undefined
   #finished = false
-  readonly #onFinish = (): void => { this.#finished = true }
-  readonly #onClose = (): void => this.#closed()
 
   /** @param raw `reply.raw`; released by itself when the response is over. */
   constructor (raw: ServerResponse) {
     this.#raw = raw
+    this.#socket = http1Socket(raw)
     if (isOver(raw)) {
-      this.#closed()
+      this.onClose()
       return
     }
-    raw.once('close', this.#onClose)
+    raw.on('close', this.onClose)
     // HTTP/2 says 'finish' of a cancelled response too.
-    if (!('stream' in raw)) raw.once('finish', this.#onFinish)
-    const socket = http1Socket(raw)
-    if (socket === undefined) return
-    this.#unwatchSocket = watchSocket(socket, {
-      onClose: this.#onClose,
-      // A client that ended its side while the server is blocked on it shows no 'close' before the buffers empty.
-      onEnd: () => { if (closesOnHalfClose(socket)) this.#left() }
-    })
+    if (!('stream' in raw)) raw.on('finish', this.#onFinish)
+    if (this.#socket !== undefined) watchSocket(this.#socket, this)
   }
 
   /** Whether the client left before the response was whole. */
@@ -51,17 +44,13 @@ export class ClientWatch {
 
   /** Calls back when the client leaves; at once when it has. */
   onLeft (callback: () => void): void {
-    if (this.#hasLeft) callback()
-    else this.#callbacks.push(callback)
+    if (this.#hasLeft) return callback()
+    const before = this.#callback
+    this.#callback = before === undefined ? callback : () => { before(); callback() }
   }
 
-  #createController (): AbortController {
-    const controller = new AbortController()
-    if (this.#hasLeft) controller.abort(new ClientLeftError())
-    return controller
-  }
-
-  #closed (): void {
+  /** The response or its connection is gone. */
+  readonly onClose = (): void => {
     // On HTTP/2 a cancelled response claims writableFinished, on HTTP/1 an ended one may never be flushed: both must hold.
     // An injected response never claims it, for its socket never drains.
     const { writableEnded, writableFinished } = this.#raw
@@ -69,17 +58,29 @@ export class ClientWatch {
     this.#release()
   }
 
+  /** A client that ended its side while the server is blocked on it shows no 'close' before the buffers empty. */
+  onEnd (): void {
+    if (closesOnHalfClose(this.#socket as Socket)) this.#left()
+  }
+
+  readonly #onFinish = (): void => { this.#finished = true }
+
+  #createController (): AbortController {
+    const controller = new AbortController()
+    if (this.#hasLeft) controller.abort(new ClientLeftError())
+    return controller
+  }
+
   #left (): void {
     if (this.#hasLeft) return
     this.#hasLeft = true
-    for (const callback of this.#callbacks) callback()
+    this.#callback?.()
     this.#controller?.abort(new ClientLeftError())
   }
 
   #release (): void {
-    this.#raw.off('close', this.#onClose)
-    this.#raw.off('finish', this.#onFinish)
-    this.#unwatchSocket?.()
+    this.#raw.off('close', this.onClose).off('finish', this.#onFinish)
+    if (this.#socket !== undefined) unwatchSocket(this.#socket, this)
   }
 }
 

@@ -32,20 +32,23 @@ function carry (format: ValueFormat, numbering: Numbering | undefined): Encoder 
 /** An encoder that is chosen with the first frame: whether a promised source is a chat is known only then. */
 export class LateEncoder implements Encoder {
   readonly heartbeat = heartbeat
-  readonly #create: () => Encoder
-  #encoder: Encoder | undefined
+  /** The encoder, once there is one; until then what makes it. */
+  #encoder: Encoder | (() => Encoder)
 
   constructor (create: () => Encoder) {
-    this.#create = create
+    this.#encoder = create
   }
 
   encode (frames: ReadonlyArray<Frame<unknown>>): readonly Message[] {
-    this.#encoder ??= this.#create()
-    return this.#encoder.encode(frames)
+    return this.#chosen().encode(frames)
   }
 
   end (outcome: Outcome): readonly Message[] {
-    this.#encoder ??= this.#create()
-    return this.#encoder.end(outcome)
+    return this.#chosen().end(outcome)
+  }
+
+  #chosen (): Encoder {
+    if (typeof this.#encoder === 'function') this.#encoder = this.#encoder()
+    return this.#encoder
   }
 }

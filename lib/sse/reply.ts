@@ -105,15 +105,16 @@ function startStream (call: SourceCall, options: ResolvedStreamOptions): { run: 
   const { core, reply, client } = call
   const target: RunTarget = { transport: 'sse', options, log: reply.request.log, httpRequest: reply.request }
   const run: StreamRun = openRun(call, target) ?? startRun(core, target, openSource(call, options, () => run))
-  const onFailure = (error: unknown): void => run.stop('error', toEndError(error, false))
-  const sink = new ReadableSink(reply.raw, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES, onFailure)
+  const sink = new ReadableSink(reply.raw, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES, {
+    onFailure: (error) => run.stop('error', toEndError(error, false)),
+    // Behind whoever else learns of that end. Somebody else may answer: a timeout of Fastify's own, or an onSend hook that fails.
+    onClosed: () => queueMicrotask(() => { if (!client.hasLeft && !sink.ended && !run.isAlone) run.stop('error', new ReplySentError()) })
+  })
   client.onLeft(() => {
     run.clientLeft()
     // A client that closed only its own side would be waited for as long as it takes nothing.
     sink.destroy()
   })
-  // Somebody else may answer: a timeout of Fastify's own, or an onSend hook that fails.
-  sink.over.then(() => { if (!client.hasLeft && !sink.ended && !run.isAlone) run.stop('error', new ReplySentError()) })
   return { run, sink }
 }
 
@@ -171,8 +172,8 @@ async function commit ({ call, options, run, sink, opening }: Commit): Promise<v
   const encoder = encoderOf(run, options, numbering)
   setStreamHeaders(call.reply)
   call.reply.send(sink.readable)
-  pump({ run, encoder, sink, options, opening })
-  await sink.opened
+  pump({ run, encoder, sink, options, wheel: call.core.wheel, opening })
+  await sink.opened()
 }
 
 /** Of a source that is no chat yet, what its items will be is known only with the first of them. */

@@ -1,5 +1,5 @@
 import type { ServerResponse } from 'node:http'
-import { Readable, type ReadableOptions } from 'node:stream'
+import { Readable } from 'node:stream'
 import type { Message } from '../../types/message.ts'
 import type { Sink } from '../../types/sink.ts'
 
@@ -8,6 +8,14 @@ import type { Sink } from '../../types/sink.ts'
  * client that reads slowly shows.
  */
 const PIECE_BYTES = 65_536
+
+/** Who is told of what becomes of a response. */
+export interface SinkOwner {
+  /** What makes the response impossible, before the sink closes. */
+  readonly onFailure: (error: unknown) => void
+  /** The response is over, whoever ended it. */
+  readonly onClosed: () => void
+}
 
 /**
  * Sink over one `Readable` that is Fastify's payload, so that `onSend` hooks, headers and cookies of other plugins,
@@ -20,15 +28,10 @@ const PIECE_BYTES = 65_536
 export class ReadableSink implements Sink {
   /** To be given to `reply.send()`. */
   readonly readable: Payload
-  /** Resolves when Fastify begins to read: headers and hooks are through; or when the response is over. */
-  readonly opened: Promise<void>
-  /** Resolves when the response is over, whoever ended it. */
-  readonly over: Promise<void>
   readonly #raw: ServerResponse
   readonly #highWaterMark: number
-  readonly #onFailure: (error: unknown) => void
-  #open!: () => void
-  #finish!: () => void
+  readonly #owner: SinkOwner
+  #isOpen = false
   #isDirect = false
   /** Direct: the response takes no more for now. */
   #isFull = false
@@ -39,21 +42,26 @@ export class ReadableSink implements Sink {
   #ended = false
   #closed = false
   #pushed = 0
+  /** Wake those that wait for room, for Fastify, or for the end. */
   #waiting: Array<() => void> = []
 
-  /**
-   * @param highWaterMark Bytes in flight before the sink is blocked.
-   * @param onFailure Told of what makes the response impossible, before the sink closes.
-   */
-  constructor (raw: ServerResponse, highWaterMark: number, onFailure: (error: unknown) => void) {
+  /** @param highWaterMark Bytes in flight before the sink is blocked. */
+  constructor (raw: ServerResponse, highWaterMark: number, owner: SinkOwner) {
     this.#raw = raw
-    this.#onFailure = onFailure
+    this.#owner = owner
     this.#highWaterMark = highWaterMark
-    this.opened = new Promise((resolve) => { this.#open = resolve })
-    this.over = new Promise((resolve) => { this.#finish = resolve })
-    this.readable = new Payload({ highWaterMark, read: () => this.#payloadIsRead() }, raw, () => this.#goDirect())
-    raw.once('close', this.#close)
-    raw.once('finish', this.#close)
+    this.readable = new Payload(raw, highWaterMark, { onRead: () => this.#payloadIsRead(), onPipe: () => this.#goDirect() })
+    raw.on('close', this.#close).on('finish', this.#close)
+  }
+
+  /** Resolves when Fastify begins to read: headers and hooks are through; or when the response is over. */
+  opened (): Promise<void> {
+    return this.#until(() => this.#isOpen)
+  }
+
+  /** Resolves when the response is over, whoever ended it. */
+  over (): Promise<void> {
+    return this.#until(() => this.#closed)
   }
 
   get blocked (): boolean {
@@ -80,15 +88,12 @@ export class ReadableSink implements Sink {
   }
 
   ready (): Promise<void> {
-    return this.blocked ? new Promise((resolve) => { this.#waiting.push(resolve) }) : Promise.resolve()
+    return this.#until(() => !this.blocked)
   }
 
   end (): Promise<void> {
-    if (this.#ended || this.#closed) return this.over
-    this.#ended = true
-    this.readable.push(null)
-    if (this.#isDirect && !this.#isFull) this.#endResponse()
-    return this.over
+    if (!this.#ended && !this.#closed) this.#end()
+    return this.over()
   }
 
   destroy (): void {
@@ -99,6 +104,17 @@ export class ReadableSink implements Sink {
 
   progress (): number {
     return this.#pushed - this.#queued - this.readable.readableLength - waitingBytes(this.#raw)
+  }
+
+  /** Waits until something holds. Nobody who waits costs a stream nothing. */
+  async #until (holds: () => boolean): Promise<void> {
+    while (!holds()) await new Promise<void>((resolve) => { this.#waiting.push(resolve) })
+  }
+
+  #end (): void {
+    this.#ended = true
+    this.readable.push(null)
+    if (this.#isDirect && !this.#isFull) this.#endResponse()
   }
 
   /** Takes parts that leave together. */
@@ -124,19 +140,19 @@ export class ReadableSink implements Sink {
   }
 
   #fail (error: unknown): void {
-    this.#onFailure(error)
+    this.#owner.onFailure(error)
     this.destroy()
   }
 
   #payloadIsRead (): void {
     if (this.#isDirect) return
-    this.#open()
+    this.#isOpen = true
     this.#unblock()
   }
 
   #goDirect (): void {
-    this.#isDirect = true
-    this.#open()
+    this.#isDirect = this.#isOpen = true
+    this.#wake()
     this.#raw.on('drain', this.#goOn)
     const waiting: Buffer | null = this.readable.read()
     if (waiting !== null) for (const piece of pieces(waiting)) this.#enqueue(piece)
@@ -172,10 +188,10 @@ export class ReadableSink implements Sink {
 
   /** The response is over: whoever waits goes on, and sees `closed`. */
   readonly #close = (): void => {
-    this.#closed = true
-    this.#raw.off('drain', this.#goOn)
-    this.#open()
-    this.#finish()
+    if (this.#closed) return
+    this.#closed = this.#isOpen = true
+    this.#raw.off('drain', this.#goOn).off('close', this.#close).off('finish', this.#close)
+    this.#owner.onClosed()
     this.#wake()
   }
 
@@ -187,24 +203,38 @@ export class ReadableSink implements Sink {
   }
 }
 
-/** Fastify's payload; tells when it is piped right into the response, and leaves that to the sink. */
+/** Who is told of what Fastify does with its payload. */
+interface PayloadOwner {
+  /** It is read. */
+  readonly onRead: () => void
+  /** It is piped right into the response, which is left to the owner. */
+  readonly onPipe: () => void
+}
+
+/** Whoever pipes a payload may destroy it with an error; the response's end says all there is to say. */
+const ignoreError = (): void => {}
+
+/** Fastify's payload. */
 class Payload extends Readable {
   readonly #raw: ServerResponse
-  readonly #onPipe: () => void
+  readonly #owner: PayloadOwner
 
-  constructor (options: ReadableOptions, raw: ServerResponse, onPipe: () => void) {
-    super(options)
+  constructor (raw: ServerResponse, highWaterMark: number, owner: PayloadOwner) {
+    super({ highWaterMark })
     this.#raw = raw
-    this.#onPipe = onPipe
-    // Whoever pipes may destroy it with an error; the response's end says all there is to say.
-    this.on('error', () => {})
+    this.#owner = owner
+    this.on('error', ignoreError)
+  }
+
+  override _read (): void {
+    this.#owner.onRead()
   }
 
   /** With trailers, Fastify does not let a pipe end the response. */
   override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
     const isWatched = this.readableFlowing === true || this.listenerCount('data') + this.listenerCount('readable') > 0
     if (destination as unknown !== this.#raw || isWatched || options?.end === false) return super.pipe(destination, options)
-    this.#onPipe()
+    this.#owner.onPipe()
     return destination
   }
 }

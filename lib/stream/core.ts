@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type { AdapterContext, UpstreamAdapter } from '../../types/adapter.ts'
 import type { Transport } from '../../types/hooks.ts'
@@ -6,6 +5,8 @@ import type { Logger } from '../../types/logger.ts'
 import type { ModelPrice } from '../../types/options.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
+import { uniqueId } from '../unique-id.ts'
+import type { Wheel } from '../wheel.ts'
 import { ChatStage } from './chat-stage.ts'
 import { ItemStage } from './item-stage.ts'
 import type { StreamRegistry } from './registry.ts'
@@ -18,6 +19,8 @@ export interface Core {
   readonly upstream: UpstreamAdapter
   readonly registry: StreamRegistry
   readonly resumable: ResumableStreams
+  /** The one timer of all connections that are open and silent. */
+  readonly wheel: Wheel
   readonly prices: ReadonlyMap<string, ModelPrice>
   /** Options of the plugin, for streams that no route and no call changes. */
   readonly options: ResolvedStreamOptions
@@ -78,6 +81,6 @@ export function startRun (core: Core, target: RunTarget, open: OpenSource, reque
     onRelease,
     // Readers are not counted a second time: the stream that they read has its place.
     key: httpRequest === undefined || reads !== undefined ? undefined : core.keyOf(httpRequest),
-    info: { id: randomUUID(), transport, request, httpRequest, startedAt: Date.now(), log }
+    info: { id: uniqueId(), transport, request, httpRequest, startedAt: Date.now(), log }
   })
 }

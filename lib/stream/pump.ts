@@ -5,7 +5,7 @@ import type { Sink } from '../../types/sink.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
 import { EventTooLargeError } from '../errors.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
-import { IdleTimer } from '../timers.ts'
+import type { Wheel, WheelEntry } from '../wheel.ts'
 import { toOutcome } from './client-error.ts'
 import { eachFrame } from './each-frame.ts'
 import { isClientGone } from './end-reason.ts'
@@ -24,6 +24,8 @@ export interface PumpSetup {
   readonly encoder: Encoder
   readonly sink: Sink
   readonly options: ResolvedStreamOptions
+  /** Looks after clients that get nothing for long. */
+  readonly wheel: Wheel
   /** What is written before anything else: a comment that makes headers leave, say. */
   readonly opening: readonly string[]
 }
@@ -74,8 +76,9 @@ function logEnd ({ reason, error, info, reads }: StreamRun): void {
 }
 
 /** Writes to a sink: counts bytes, keeps an idle client awake, cuts one that takes nothing. */
-class Writer {
+class Writer implements WheelEntry {
   bytes = 0
+  dueTurn = 0
   readonly #run: StreamRun
   readonly #options: ResolvedStreamOptions
   // What each token needs stands here, and not two objects further on.
@@ -83,18 +86,19 @@ class Writer {
   readonly #encoder: Encoder
   readonly #recorder: Recorder | undefined
   readonly #maxEventBytes: number
-  readonly #heartbeat: IdleTimer
+  readonly #wheel: Wheel
+  /** When the client got something last, on the clock of `performance.now()`. */
+  #writtenAt = performance.now()
 
-  constructor (setup: PumpSetup) {
-    const { run, encoder: { heartbeat }, options } = setup
+  constructor ({ run, encoder, sink, options, wheel }: PumpSetup) {
     this.#run = run
     this.#options = options
-    this.#sink = setup.sink
-    this.#encoder = setup.encoder
+    this.#sink = sink
+    this.#encoder = encoder
     this.#recorder = run.recorder
     this.#maxEventBytes = options.maxEventBytes
-    this.#heartbeat = new IdleTimer(heartbeat === undefined ? 0 : options.heartbeatMs, () => this.#beat([String(heartbeat)]))
-    this.#heartbeat.start()
+    this.#wheel = wheel
+    if (encoder.heartbeat !== undefined && options.heartbeatMs > 0) wheel.set(this, options.heartbeatMs)
   }
 
   /**
@@ -125,7 +129,15 @@ class Writer {
   write (messages: readonly Message[]): void {
     if (messages.length === 0 || this.#sink.closed) return
     this.bytes += this.#sink.write(messages)
-    this.#heartbeat.touch()
+    this.#writtenAt = performance.now()
+  }
+
+  /** A client that got nothing for `heartbeatMs` is told that its stream is alive, unless it is behind anyway. */
+  look (now: number): void {
+    const { heartbeatMs } = this.#options
+    const leftMs = this.#writtenAt + heartbeatMs - now
+    if (leftMs <= 0 && !this.#sink.blocked) this.write([this.#encoder.heartbeat as string])
+    this.#wheel.set(this, leftMs > 0 ? leftMs : heartbeatMs)
   }
 
   /** Waits for the client to catch up; one that takes nothing for `stallTimeoutMs` ends the stream. */
@@ -146,7 +158,7 @@ class Writer {
 
   /** Ends the sink; `onStall` is called when the client takes nothing for `patienceMs`. */
   async end (patienceMs: number, onStall: () => void): Promise<void> {
-    this.#heartbeat.stop()
+    this.stop()
     const watch = this.#watch(patienceMs, onStall)
     try {
       await this.#sink.end()
@@ -155,13 +167,9 @@ class Writer {
     }
   }
 
+  /** Needs no look any more. */
   stop (): void {
-    this.#heartbeat.stop()
-  }
-
-  #beat (messages: readonly Message[]): void {
-    if (!this.#sink.blocked) this.write(messages)
-    this.#heartbeat.start()
+    this.#wheel.delete(this)
   }
 
   /** Calls back when not one byte leaves for so long. */

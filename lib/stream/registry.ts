@@ -22,8 +22,6 @@ export interface OpenStream {
   readonly isAlone: boolean
   /** Ends the stream for a reason; does nothing when it is ending already. */
   stop (reason: EndReason): void
-  /** Settles when the stream is over and its hooks have run. */
-  readonly ended: Promise<unknown>
 }
 
 /** Figures of all streams since the start, `fastify.llm.streams.stats()`. */
@@ -60,7 +58,9 @@ export class StreamRegistry {
   readonly #detached = new Set<OpenStream>()
   readonly #maxDetached: number
   /** Open streams, and those whose closing hooks still run: a shutdown waits for the bill to be written. */
-  readonly #unsettled = new Set<Promise<unknown>>()
+  readonly #unsettled = new Set<OpenStream>()
+  /** Of a shutdown that waits for them. */
+  #onSettled: (() => void) | undefined
   readonly #byEndReason: StreamStats['byEndReason'] = {}
   #bytes = 0
   #inputTokens = 0
@@ -93,8 +93,7 @@ export class StreamRegistry {
     if (this.#closing) throw retryLater(new ShutdownError())
     this.#slots.take(stream.key)
     this.#streams.set(stream.info.id, stream)
-    this.#unsettled.add(stream.ended)
-    stream.ended.then(() => this.#unsettled.delete(stream.ended))
+    this.#unsettled.add(stream)
   }
 
   /** Gives the slot back and books the figures. */
@@ -106,6 +105,12 @@ export class StreamRegistry {
     this.#bytes += summary.bytes
     this.#inputTokens += summary.usage?.inputTokens ?? 0
     this.#outputTokens += summary.usage?.outputTokens ?? 0
+  }
+
+  /** The stream is over, and its hooks have run. */
+  settle (stream: OpenStream): void {
+    this.#unsettled.delete(stream)
+    if (this.#unsettled.size === 0) this.#onSettled?.()
   }
 
   /**
@@ -162,12 +167,12 @@ export class StreamRegistry {
     this.#closing = true
     // What they read goes on elsewhere: their clients come back to another instance.
     this.#shutDown(({ reads }) => reads !== undefined && !this.#streams.has(reads))
-    await this.#settle(graceMs)
+    await this.#allSettled(graceMs)
     this.#shutDown(({ reads }) => reads === undefined)
     // Their readers get that end, too.
-    if (this.size > 0) await this.#settle(SHUTDOWN_READ_MS)
+    if (this.size > 0) await this.#allSettled(SHUTDOWN_READ_MS)
     this.#shutDown(() => true)
-    await this.#settle(SHUTDOWN_END_MS)
+    await this.#allSettled(SHUTDOWN_END_MS)
   }
 
   #shutDown (isMeant: (stream: OpenStream) => boolean): void {
@@ -180,7 +185,8 @@ export class StreamRegistry {
     return counts
   }
 
-  async #settle (ms: number): Promise<void> {
-    if (this.#unsettled.size > 0 && ms > 0) await within(Promise.all(this.#unsettled), ms)
+  /** Waits until the last stream is settled, but not for longer than so many milliseconds. */
+  async #allSettled (ms: number): Promise<void> {
+    if (this.#unsettled.size > 0 && ms > 0) await within(new Promise<void>((resolve) => { this.#onSettled = resolve }), ms)
   }
 }

@@ -51,13 +51,17 @@ export interface RunSetup {
 export class StreamRun implements OpenStream {
   info: StreamInfo
   readonly key: string | undefined
-  readonly ended: Promise<StreamSummary>
   readonly reads: string | undefined
-  readonly #setup: RunSetup
+  readonly #options: ResolvedStreamOptions
+  readonly #registry: StreamRegistry
+  readonly #onRelease: (() => void) | undefined
+  /** Until it is called: it holds whatever the source is made of. */
+  #openSource: OpenSource | undefined
   readonly #startedAt = performance.now()
   readonly #controller = new AbortController()
   readonly #eventHooks: Array<NonNullable<StreamHooks['onStreamEvent']>>
-  #settleEnded!: (summary: StreamSummary) => void
+  #ended: Promise<unknown> | undefined
+  #settleEnded: (() => void) | undefined
   #source: OpenedSource | undefined
   #sourceClosed: Promise<unknown> | undefined
   #first: Promise<Batch<unknown> | undefined> | undefined
@@ -84,9 +88,11 @@ export class StreamRun implements OpenStream {
     this.info = setup.info
     this.key = setup.key
     this.reads = setup.reads
-    this.#setup = setup
+    this.#options = setup.options
+    this.#registry = setup.registry
+    this.#onRelease = setup.onRelease
+    this.#openSource = setup.open
     this.#eventHooks = setup.options.hooks.flatMap((hooks) => hooks.onStreamEvent ?? [])
-    this.ended = new Promise((resolve) => { this.#settleEnded = resolve })
     setup.registry.add(this)
     const { maxDurationMs } = setup.options
     if (maxDurationMs > 0) this.#maxDuration = setTimeout(() => this.stop('max-duration'), maxDurationMs).unref()
@@ -112,6 +118,12 @@ export class StreamRun implements OpenStream {
   /** Keeps the stream, where it is resumable. */
   get recorder (): Recorder | undefined {
     return this.#recorder
+  }
+
+  /** Resolves when the stream is over and its hooks have run. */
+  get ended (): Promise<unknown> {
+    this.#ended ??= this.#finishing ?? new Promise<void>((resolve) => { this.#settleEnded = resolve })
+    return this.#ended
   }
 
   /** What ended the stream, where that was an error or an abort. */
@@ -197,7 +209,7 @@ export class StreamRun implements OpenStream {
     if (reason === 'complete') return
     const error = cause ?? errorForReason(reason)
     this.#error = error
-    this.#recorder?.end(toOutcome(reason, error, this.#setup.options.exposeErrors))
+    this.#recorder?.end(toOutcome(reason, error, this.#options.exposeErrors))
     this.#controller.abort(error)
     this.#interrupt?.(error)
     this.#sourceClosed = closeSource(this.#source, this.info)
@@ -237,15 +249,15 @@ export class StreamRun implements OpenStream {
    * (`onDisconnect: 'drain'`) or because it may come back (`'detach'`).
    */
   clientLeft (why: 'client' | 'stalled' = 'client'): void {
-    const { onDisconnect } = this.#setup.options
+    const { onDisconnect } = this.#options
     if (this.#reason !== undefined || this.#isAlone) return
     if (onDisconnect === 'drain' && why === 'client' && this.#source !== undefined) return this.#goOnForTheBill()
-    if (onDisconnect === 'detach' && this.#recorder?.isKept === true && this.#setup.registry.detach(this)) return this.#goOnForReaders(this.#recorder)
+    if (onDisconnect === 'detach' && this.#recorder?.isKept === true && this.#registry.detach(this)) return this.#goOnForReaders(this.#recorder)
     this.stop(why)
   }
 
   #goOnForTheBill (): void {
-    const { drainMs } = this.#setup.options
+    const { drainMs } = this.#options
     this.#isAlone = true
     if (drainMs > 0) this.#drain = setTimeout(() => this.stop('client'), drainMs).unref()
   }
@@ -253,7 +265,7 @@ export class StreamRun implements OpenStream {
   #goOnForReaders (recorder: Recorder): void {
     this.#isAlone = true
     this.info.log.info({ streamId: this.info.id }, 'the client left, the stream goes on for it to come back')
-    this.#orphanWatch = new OrphanWatch(this.#setup.options.orphanMs, () => recorder.isRead(), () => this.stop('client', new OrphanedError()))
+    this.#orphanWatch = new OrphanWatch(this.#options.orphanMs, () => recorder.isRead(), () => this.stop('client', new OrphanedError()))
   }
 
   #clearTimers (): void {
@@ -285,7 +297,9 @@ export class StreamRun implements OpenStream {
   }
 
   async #open (): Promise<OpenedSource> {
-    const opening = Promise.resolve(this.#setup.open({ signal: this.signal, log: this.info.log }))
+    const open = this.#openSource as OpenSource
+    this.#openSource = undefined
+    const opening = Promise.resolve(open({ signal: this.signal, log: this.info.log }))
     try {
       const source = await this.guard(opening)
       if (source.request !== undefined) this.info = { ...this.info, request: source.request }
@@ -330,16 +344,17 @@ export class StreamRun implements OpenStream {
     this.#clearTimers()
     if (this.#sourceClosed !== undefined) await within(this.#sourceClosed, SOURCE_CLOSE_MS)
     const summary = this.#summarise(bytes)
-    this.#setup.registry.remove(this, summary)
-    this.#setup.onRelease?.()
+    this.#registry.remove(this, summary)
+    this.#onRelease?.()
     await this.#starting
     if (this.#error !== undefined) {
       const context = { ...this.info, reason: summary.reason, error: this.#error }
-      await runLifecycleHooks(this.#setup.options.hooks, isAbort(summary.reason) ? 'onStreamAbort' : 'onStreamError', context)
+      await runLifecycleHooks(this.#options.hooks, isAbort(summary.reason) ? 'onStreamAbort' : 'onStreamError', context)
     }
-    await runLifecycleHooks(this.#setup.options.hooks, 'onStreamEnd', summary)
+    await runLifecycleHooks(this.#options.hooks, 'onStreamEnd', summary)
     if (this.#recorder !== undefined) await within(this.#recorder.closed, STORE_CLOSE_MS)
-    this.#settleEnded(summary)
+    this.#registry.settle(this)
+    this.#settleEnded?.()
     return summary
   }
 

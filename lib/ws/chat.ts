@@ -65,7 +65,7 @@ export class SocketChat {
 
   /** Asks the upstream, and writes its answer. */
   start (): void {
-    const { outlet, owner, options, dialect } = this.#setup
+    const { core, outlet, owner, options, dialect } = this.#setup
     const encoder = new SocketEncoder({
       format: dialect.format(this.#dialectChat),
       // Of a stream that can be resumed, each event keeps its number.
@@ -74,7 +74,7 @@ export class SocketChat {
       maxEventBytes: options.maxEventBytes,
       onEnd: () => owner.chatEnded(this)
     })
-    pump({ run: this.#run, encoder, sink: this.#sink, options, opening: [] })
+    pump({ run: this.#run, encoder, sink: this.#sink, options, wheel: core.wheel, opening: [] })
   }
 
   /** Ends the chat as its client wishes, and the stream that it reads; the terminal frame says so. */

@@ -112,7 +112,7 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
   /** The socket is closed. */
   closed (code: number): void {
     this.#leave()
-    this.hub.wheel.delete(this)
+    this.hub.core.wheel.delete(this)
     this.hub.delete(this)
     this.request.log.info({ code, durationMs: performance.now() - this.#openedAt }, 'the WebSocket closed')
   }
@@ -233,7 +233,7 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
     const { heartbeatMs, pongTimeoutMs, idleTimeoutMs, maxLifetimeMs } = this.options
     const shortest = Math.min(...[heartbeatMs, pongTimeoutMs, idleTimeoutMs, maxLifetimeMs].filter((ms) => ms > 0))
     const waits = [...duesOf(this.#times, this.options).values()].map((at) => at > now ? at - now : shortest)
-    if (waits.length > 0) this.hub.wheel.set(this, Math.min(...waits))
+    if (waits.length > 0) this.hub.core.wheel.set(this, Math.min(...waits))
   }
 
   /** Ends every chat: there is nobody to write to, or it is about to be so. */
@@ -241,6 +241,6 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
     this.#chats?.leave(why)
     if (this.#isClosing) return
     this.#isClosing = true
-    this.hub.wheel.set(this, CLOSE_TIMEOUT_MS)
+    this.hub.core.wheel.set(this, CLOSE_TIMEOUT_MS)
   }
 }

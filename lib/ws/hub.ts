@@ -5,7 +5,6 @@ import type { Core } from '../stream/core.ts'
 import { retryLater } from '../stream/retry-later.ts'
 import { Slots } from '../stream/slots.ts'
 import { within } from '../stream/within.ts'
-import { Wheel } from '../wheel.ts'
 import { closeCodes, type CloseCode } from './close-codes.ts'
 import { UpgradeGuard } from './upgrade-guard.ts'
 
@@ -28,11 +27,10 @@ export interface HubMember {
   close (code: CloseCode): void
 }
 
-/** What all WebSockets of one plugin instance share: slots, the wheel of their timers, shutdown. */
+/** What all WebSockets of one plugin instance share: slots, shutdown. */
 export class Hub {
   readonly core: Core
   readonly limits: ResolvedLimits
-  readonly wheel = new Wheel()
   readonly guard = new UpgradeGuard()
   /** Largest message that the server of @fastify/websocket takes, in bytes. */
   maxMessageBytes = 0

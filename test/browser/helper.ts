@@ -1,5 +1,6 @@
 import { chromium, type Browser, type BrowserContextOptions, type Locator, type Page } from 'playwright-core'
 import type { Test } from 'tap'
+import { deferred } from '../helper.ts'
 import { PATIENCE_MS, recordUpstream, requireFile, startServer, type Exchange, type ReferenceServer } from '../interop/helper.ts'
 
 /** Debian's browser: nothing is downloaded for a test. */
@@ -126,6 +127,20 @@ export async function openStage (t: Test, browser: Browser): Promise<Stage> {
     return exchanges
   }
   return { ...playground, server, begin }
+}
+
+/**
+ * Keeps a page from going on with an answer that was cut, so that there is time to look at it.
+ * @returns Lets it.
+ */
+export async function holdResume (page: Page): Promise<() => void> {
+  const held = deferred()
+  await page.route('**/api/streams/**', async (route) => {
+    if (route.request().method() === 'GET') await held.promise
+    // Whoever has left meanwhile goes on with nothing.
+    await route.continue().catch(() => {})
+  })
+  return () => held.resolve()
 }
 
 /** Waits for a text of a page that changes by itself. */

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import type { Page } from 'playwright-core'
 import t from 'tap'
 import { startServer } from '../interop/helper.ts'
-import { openPlayground, startBrowser, untilText, type Playground } from './helper.ts'
+import { holdResume, openPlayground, startBrowser, untilText, type Playground } from './helper.ts'
 
 t.setTimeout(300_000)
 
@@ -34,6 +34,7 @@ const states: ReadonlyArray<[string, (playground: Playground) => Promise<unknown
     for (const pane of [playground.sse, playground.ws]) await pane.root.getByText('Frames on the wire').click()
     await playground.ask('How does a streamed answer reach my screen?')
     await playground.ws.shows('A language model')
+    await holdResume(playground.page)
     await playground.page.getByRole('button', { name: 'Cut the connection' }).click()
     await untilText(playground.sse.root.locator('.outcome'), /The answer goes on where it was cut/)
   }],

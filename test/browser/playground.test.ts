@@ -1,7 +1,7 @@
 import t from 'tap'
 import { soon } from '../helper.ts'
 import { ABORT_MS, PATIENCE_MS, startServer } from '../interop/helper.ts'
-import { openPlayground, openStage, startBrowser, untilText } from './helper.ts'
+import { holdResume, openPlayground, openStage, startBrowser, untilText } from './helper.ts'
 
 t.setTimeout(300_000)
 
@@ -142,9 +142,11 @@ t.test('a cut connection comes back by itself, and both answers go on where they
   await ask('How?', 'mock-markdown')
   await Promise.all([sse.shows('A language model'), ws.shows('A language model')])
 
+  const goOn = await holdResume(page)
   await page.getByRole('button', { name: 'Cut the connection' }).click()
   await untilText(page.locator('#keys .cut-result'), /cut 2 connections/)
   await untilText(sse.root.locator('.outcome'), /The answer goes on where it was cut/)
+  goOn()
   await Promise.all([sse.ends('whole'), ws.ends('whole')])
 
   for (const pane of [sse, ws]) {

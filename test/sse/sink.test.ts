@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import t from 'tap'
-import { ReadableSink } from '../../lib/sse/sink.ts'
+import { ReadableSink, type SinkOwner } from '../../lib/sse/sink.ts'
 
 /** A response as far as a sink looks at it. */
 function createRaw (fields: object = { writableLength: 0 }) {
@@ -9,8 +9,8 @@ function createRaw (fields: object = { writableLength: 0 }) {
   return Object.assign(raw, { destroy: () => raw.emit('close') }, fields) as unknown as EventEmitter & ServerResponse
 }
 
-function createSink (raw: ServerResponse, highWaterMark: number, onFailure: (error: unknown) => void = (error) => { throw error }): ReadableSink {
-  return new ReadableSink(raw, highWaterMark, onFailure)
+function createSink (raw: ServerResponse, highWaterMark: number, owner: Partial<SinkOwner> = {}): ReadableSink {
+  return new ReadableSink(raw, highWaterMark, { onFailure: (error) => { throw error }, onClosed: () => {}, ...owner })
 }
 
 const bytes = (length: number) => ['x'.repeat(length)]
@@ -57,7 +57,7 @@ t.test('a sink that is closed or ended takes writes and drops them', async (t) =
   sink.end()
   t.equal(sink.write(bytes(20)), 0)
   raw.emit('finish')
-  await sink.over
+  await sink.over()
   t.equal(sink.write(bytes(20)), 0)
   await sink.end()
 
@@ -69,7 +69,7 @@ t.test('a sink that is closed or ended takes writes and drops them', async (t) =
 t.test('destroy() ends every wait', async (t) => {
   const sink = createSink(createRaw(), 1)
   sink.write(bytes(20))
-  const waits = [sink.ready(), sink.over, sink.opened]
+  const waits = [sink.ready(), sink.over(), sink.opened()]
 
   sink.destroy()
 
@@ -125,7 +125,7 @@ t.test('a payload that is piped right into the response is passed by', async (t)
   const sink = createSink(raw, 100)
   sink.write(['before '])
   sink.readable.pipe(raw)
-  await sink.opened
+  await sink.opened()
   sink.write(['a', 'b'])
   sink.write([Buffer.from('run'), 'c'])
   const ended = new Promise((resolve) => sink.readable.once('end', resolve))
@@ -239,10 +239,10 @@ t.test('a response that ended drains without ending again', async (t) => {
 t.test('a response that cannot be written fails and closes', async (t) => {
   const failures: unknown[] = []
   const raw = createRaw({ writableLength: 0, write () { throw new Error('no header') } })
-  const sink = createSink(raw, 100, (error) => failures.push(error))
+  const sink = createSink(raw, 100, { onFailure: (error) => failures.push(error) })
   sink.readable.pipe(raw)
   sink.write(['a'])
-  await sink.over
+  await sink.over()
 
   t.match(failures, [{ message: 'no header' }])
   t.equal(sink.closed, true)

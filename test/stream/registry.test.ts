@@ -9,16 +9,13 @@ class FakeStream implements OpenStream {
   isAlone = false
   readonly info: StreamInfo
   readonly key: string | undefined
-  readonly ended: Promise<void>
   readonly stops: EndReason[] = []
   readonly #registry: StreamRegistry
-  #settle!: () => void
 
   constructor (registry: StreamRegistry, id: string, { key, transport = 'sse' }: { key?: string | undefined, transport?: Transport } = {}) {
     this.#registry = registry
     this.info = { id, transport } as StreamInfo
     this.key = key
-    this.ended = new Promise((resolve) => { this.#settle = resolve })
     registry.add(this)
   }
 
@@ -29,7 +26,7 @@ class FakeStream implements OpenStream {
 
   end (summary: Partial<StreamSummary> = {}): void {
     this.#registry.remove(this, { reason: 'complete', bytes: 0, ...summary } as StreamSummary)
-    this.#settle()
+    this.#registry.settle(this)
   }
 }
 

@@ -37,7 +37,6 @@ function run (registry: StreamRegistry, id: string, httpRequest?: FastifyRequest
     key: undefined,
     reads: undefined,
     isAlone: false,
-    ended: new Promise(() => {}),
     stop: (reason) => { stops.push(reason) }
   }
   registry.add(stream)

@@ -135,7 +135,7 @@ t.test('a client that answers the close in time is not cut', async (t) => {
 
   await sleep(1_200)
   t.equal(socket.terminations, 0)
-  t.equal(hub.wheel.size, 0)
+  t.equal(hub.core.wheel.size, 0)
 })
 
 t.test('a socket that fails ends its chats, and is cut when it does not close', async (t) => {
@@ -158,7 +158,7 @@ t.test('a closed connection is logged and forgotten', async (t) => {
   connection.closed(1001)
 
   t.match(log.lines.at(-1), { level: 'info', message: 'the WebSocket closed', fields: { code: 1001, durationMs: Number } })
-  t.equal(hub.wheel.size, 0)
+  t.equal(hub.core.wheel.size, 0)
   await hub.close()
 })
 
@@ -296,7 +296,7 @@ t.test('a connection that is too old lets its chats finish, and says goaway once
 t.test('with everything off, nothing is looked at', async (t) => {
   const { hub } = createConnection(t, { ...native, socket: off })
 
-  t.equal(hub.wheel.size, 0)
+  t.equal(hub.core.wheel.size, 0)
 })
 
 // ---- shutdown ------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ t.test('the socket is no longer that of @fastify/websocket', async (t) => {
   t.match(log.lines.at(-1), { message: 'the WebSocket failed', fields: { err: { message: 'reset' } } })
   socket.emit('close', 1006)
   t.match(log.lines.at(-1), { message: 'the WebSocket closed', fields: { code: 1006 } })
-  t.equal(hub.wheel.size, 0)
+  t.equal(hub.core.wheel.size, 0)
 })
 
 t.test('a server that keeps no list of its clients is fine', async (t) => {
