@@ -3,7 +3,14 @@ import type { Duplex } from 'node:stream'
 import type { WebSocketServer } from 'ws'
 
 /** Where Node keeps the response that a socket is lent to. */
-type LentSocket = Duplex & { _httpMessage?: ServerResponse | null, destroySoon?: () => void }
+type LentSocket = Duplex & { _httpMessage?: ServerResponse | null, bytesWritten?: number, destroySoon?: () => void }
+
+/** An upgrade that was asked for. */
+interface Upgrade {
+  readonly socket: LentSocket
+  /** Bytes that the connection had been sent by then. */
+  readonly written: number | undefined
+}
 
 /**
  * Closes what asked for an upgrade and did not get it. Node hands such a connection over and forgets it, and
@@ -11,9 +18,16 @@ type LentSocket = Duplex & { _httpMessage?: ServerResponse | null, destroySoon?:
  * is too long) runs none, and would hold its connection for ever, and the shutdown with it.
  */
 export class UpgradeGuard {
-  /** Upgrades that are neither through nor refused, with their connections. */
-  readonly #pending = new Map<IncomingMessage, LentSocket>()
-  readonly #onUpgrade = (request: IncomingMessage, socket: LentSocket): void => this.#add(request, socket)
+  /** Upgrades that are neither through here nor refused: some wait, others are through by a server that is not ours. */
+  readonly #pending = new Map<IncomingMessage, Upgrade>()
+  /** Before anybody writes to its connection. */
+  readonly #onAsked = (request: IncomingMessage, socket: LentSocket): void => this.#add(request, socket)
+  /** Behind @fastify/websocket, by which it is lent to a response. Of an upgrade that goes through, that never ends. */
+  readonly #onLent = (_request: IncomingMessage, socket: LentSocket): void => {
+    // Injected connections are plain streams, and hold nothing.
+    socket._httpMessage?.once('finish', () => socket.destroySoon?.())
+  }
+
   #server: Server | undefined
 
   /**
@@ -21,7 +35,7 @@ export class UpgradeGuard {
    * @param webSocketServer Says which of them are through.
    */
   watch (server: Server, webSocketServer: WebSocketServer): void {
-    this.#server = server.on('upgrade', this.#onUpgrade)
+    this.#server = server.prependListener('upgrade', this.#onAsked).on('upgrade', this.#onLent)
     webSocketServer.on('connection', (_socket, request) => this.#pending.delete(request))
   }
 
@@ -30,20 +44,24 @@ export class UpgradeGuard {
    * nobody does.
    */
   stop (): void {
-    this.#server?.off('upgrade', this.#onUpgrade)
+    this.#server?.off('upgrade', this.#onAsked).off('upgrade', this.#onLent)
   }
 
   /** Cuts what still waits, for a hook that never ends say. */
   close (): void {
-    for (const socket of this.#pending.values()) socket.destroy()
+    for (const upgrade of this.#pending.values()) if (isWaiting(upgrade)) upgrade.socket.destroy()
   }
 
   #add (request: IncomingMessage, socket: LentSocket): void {
-    this.#pending.set(request, socket)
+    const upgrade = { socket, written: socket.bytesWritten }
+    this.#pending.set(request, upgrade)
     socket.once('close', () => this.#pending.delete(request))
     // The client has left: nobody reads the refusal.
-    socket.once('end', () => { if (this.#pending.has(request)) socket.destroy() })
-    // Of an upgrade that goes through, the response never ends. Injected connections are plain streams, and hold nothing.
-    socket._httpMessage?.once('finish', () => socket.destroySoon?.())
+    socket.once('end', () => { if (this.#pending.has(request) && isWaiting(upgrade)) socket.destroy() })
   }
+}
+
+/** Whoever takes an upgrade or refuses it writes to its connection: another WebSocket server of the same host, say. */
+function isWaiting ({ socket, written }: Upgrade): boolean {
+  return socket.bytesWritten === written
 }

@@ -1,6 +1,11 @@
-import { connect, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import fastifyWebsocket from '@fastify/websocket'
+import Fastify from 'fastify'
 import t from 'tap'
-import { createApp, deferred, openHttp2, soon, until } from '../helper.ts'
+import { WebSocket } from 'ws'
+import llmStream, { type UpstreamAdapter } from '../../lib/index.ts'
+import { createApp, deferred, openHttp2, soon, until, untilAborted } from '../helper.ts'
 
 /** Asks for an upgrade on a raw connection; `text()` is what came back. */
 function askUpgrade (port: number, path: string) {
@@ -89,6 +94,43 @@ t.test('an upgrade that comes while the server closes is answered', async (t) =>
   late.socket.destroy()
   running.resolve()
   await soon('the close', closing)
+})
+
+t.test('a shutdown leaves WebSockets of other instances and of the host to them', async (t) => {
+  const app = Fastify()
+  const reasons: string[] = []
+  const running = { first: deferred(), second: deferred() }
+  t.teardown(() => app.close())
+  for (const [name, shutdownGraceMs] of [['first', 1], ['second', 300]] as const) {
+    await app.register(async (child) => {
+      const upstream: UpstreamAdapter = async function * (_request, { signal }) {
+        running[name].resolve()
+        yield await untilAborted(signal)
+      }
+      await child.register(llmStream, { upstream, shutdownGraceMs, onStreamEnd: ({ reason }) => { reasons.push(`${name}: ${reason}`) } })
+      child.get(`/${name}`, { websocket: true }, child.llm.socket())
+    })
+  }
+  await app.register(async (child) => {
+    await child.register(fastifyWebsocket)
+    child.get('/host', { websocket: true }, (socket) => { socket.send('hello') })
+  })
+  await app.listen({ port: 0, host: '127.0.0.1' })
+  const { port } = app.server.address() as AddressInfo
+  const open = async (path: string): Promise<{ socket: WebSocket, code: Promise<number> }> => {
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/${path}`, path === 'host' ? [] : 'llm-chat.v1')
+    const code = once(socket, 'close').then(([code]) => code as number)
+    await soon('a message', once(socket, 'message'))
+    return { socket, code }
+  }
+  const sockets = [await open('first'), await open('second'), await open('host')]
+  for (const { socket } of sockets.slice(0, 2)) socket.send('{"type":"chat","id":"c1","prompt":"Hi"}')
+  await soon('both chats', Promise.all([running.first.promise, running.second.promise]))
+
+  await soon('the shutdown', app.close())
+
+  t.same(await soon('the ends', Promise.all(sockets.map(({ code }) => code))), [1012, 1012, 1005])
+  t.same(reasons.sort(), ['first: shutdown', 'second: shutdown'])
 })
 
 function askFeed (port: number): Socket {
