@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks'
 import type { FastifyRequest } from 'fastify'
 import type { RawData, WebSocket } from 'ws'
 import type { ClientMessage, Dialect, DialectContext } from '../../types/dialect.ts'
@@ -44,6 +45,8 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
   readonly options: ResolvedSocketOptions
   readonly outlet: Outlet
   readonly #socket: WebSocket
+  /** Messages come in nobody's context: hooks and adapters see that of the handler, as over SSE (`AsyncLocalStorage`). */
+  readonly #context = new AsyncResource('LLM_WEBSOCKET')
   readonly #inbox: Inbox
   readonly #openedAt = performance.now()
   /** Made with the first message and the first chat: most connections wait for one. */
@@ -83,6 +86,10 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
 
   /** Takes a message. Never throws: nobody above would catch it, and the process would end. */
   receive (data: RawData, isBinary: boolean): void {
+    this.#context.runInAsyncScope(this.#receive, this, data, isBinary)
+  }
+
+  #receive (data: RawData, isBinary: boolean): void {
     this.alive()
     if (this.#isClosing) return
     if (isBinary) return this.close(closeCodes.binary)

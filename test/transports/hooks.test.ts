@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import t from 'tap'
 import type { StreamEvent, StreamHooks, StreamInfo, StreamSummary } from '../../lib/index.ts'
 import { createApp, deferred, sleep, soon, textDelta, turn, until, untilAborted } from '../helper.ts'
@@ -51,6 +52,34 @@ for (const transport of transports) {
       t.same(calls.filter((call) => !/start|event/.test(call)), [name, 'end'].flatMap((one) => who.map((level) => `${level} ${one}`)))
     })
   }
+
+  t.test(`${transport.title}: hooks, the upstream and its client's end see the context of the request`, async (t) => {
+    const tenant = new AsyncLocalStorage<string>()
+    const seen: string[] = []
+    const note = (who: string): void => { seen.push(`${who}: ${tenant.getStore()}`) }
+    const { app, listen } = await createApp(t, {
+      upstream: async function * (_request, { signal }) {
+        note('upstream')
+        yield textDelta('Hi')
+        yield await untilAborted(signal)
+      },
+      stream: {
+        onStreamStart: () => note('start'),
+        onStreamEvent: ({ event }) => { if ((event as StreamEvent).type === 'text-delta') note('event') },
+        onStreamAbort: () => note('abort'),
+        onStreamEnd: () => note('end')
+      }
+    }, { http2: transport.http2 })
+    app.addHook('onRequest', (_request, _reply, done) => tenant.run('garden', done))
+    transport.route(app)
+    const client = transport.chat(t, await listen())
+    await until('the text', () => seen.includes('event: garden'), PATIENCE_MS)
+
+    client.reset()
+    await until('the end', () => seen.length === 5, PATIENCE_MS)
+
+    t.same(seen.sort(), ['abort', 'end', 'event', 'start', 'upstream'].map((who) => `${who}: garden`))
+  })
 
   t.test(`${transport.title}: a slow onStreamStart is over before the first event is shown`, async (t) => {
     const go = deferred()
