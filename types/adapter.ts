@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { ChatRequest } from '../lib/schemas/chat-request.ts'
 import type { StreamEvent } from '../lib/schemas/stream-event.ts'
 import type { Batch } from './batch.ts'
@@ -10,7 +11,7 @@ export interface AdapterContext {
   /** Logger of the request that the stream belongs to. Never log prompts or keys. */
   log: Logger
   /** The Fastify request that asked, where there is one: for keys per tenant, say. */
-  httpRequest?: unknown
+  httpRequest?: FastifyRequest | undefined
 }
 
 /**

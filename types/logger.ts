@@ -6,5 +6,8 @@ export interface Logger {
   error: LogFn
 }
 
-/** Logs an object with fields and a message. */
-export type LogFn = (fields: object, message?: string) => void
+/** Logs a message, with fields in front of it where there are some. */
+export interface LogFn {
+  (fields: object, message?: string): void
+  (message: string): void
+}

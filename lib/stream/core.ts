@@ -43,7 +43,7 @@ export interface RunTarget {
 }
 
 /** Opens the upstream for a chat. */
-export function openChat (core: Core, request: ChatRequest, { signal, log }: SourceContext, httpRequest?: unknown): OpenedSource {
+export function openChat (core: Core, request: ChatRequest, { signal, log }: SourceContext, httpRequest?: FastifyRequest): OpenedSource {
   const iterator = askUpstream(core.upstream, withMessages(request), { signal, log, httpRequest })
   return { iterator, stage: new ChatStage({ request, prices: core.prices, isUpstream: true }), request }
 }

@@ -11,7 +11,9 @@ import { AttemptLimits, retryable } from './attempt-limits.ts'
 import { decodeCompletion } from './openai/decode-completion.ts'
 import { AnswerReader } from './openai/read-answer.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
-import { checkResponse, decodedBody, readText } from './response.ts'
+import { errorFromResponse } from './openai/upstream-error.ts'
+import { checkResponse, decodedBody, readText, type HttpResponse } from './response.ts'
+import { retryAfterMs } from './retry-after.ts'
 
 /** One HTTP request to make. */
 export interface AttemptRequest extends Omit<PreparedRequest, 'body' | 'apiKey'> {
@@ -50,7 +52,7 @@ export async function attempt (request: AttemptRequest, take: Take<Batch>): Prom
     await new StreamedAnswer(decodedBody(response), { reader, limits, take }).over
     isWhole = reader.done
   } catch (error) {
-    throw limits.reasonFor(error, connectionError)
+    throw limits.reasonFor(error, (error) => errorOfStatus(error, request) ?? connectionError(error))
   } finally {
     limits.release()
     if (body !== undefined) closeBody(body, isWhole, () => limits.cut())
@@ -88,6 +90,14 @@ function closeBody (body: Readable, whole: boolean, cut: () => void): void {
   if (!whole) return cut()
   const timer = setTimeout(cut, REUSE_WAIT_MS).unref()
   body.once('close', () => clearTimeout(timer)).resume()
+}
+
+/** Interceptors of a host's dispatcher make errors of statuses: undici's `responseError` and `retry`. */
+function errorOfStatus (error: unknown, { redact }: AttemptRequest): LlmError | undefined {
+  const { statusCode = 0, headers = {}, body = '' } = (error ?? {}) as { statusCode?: number, headers?: HttpResponse['headers'], body?: unknown }
+  if (!(statusCode >= 400 && statusCode <= 599)) return undefined
+  const text = typeof body === 'string' ? body : JSON.stringify(body)
+  return errorFromResponse(statusCode, text, { redact, retryAfterMs: retryAfterMs(headers, Date.now()) })
 }
 
 function connectionError (error: unknown): LlmError {

@@ -1,3 +1,4 @@
+import type { JsonObject } from '../json.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 
 /** So many characters in a row that stand in the request too are a quotation, not a coincidence. */
@@ -38,12 +39,22 @@ function quotationEnd (text: string, start: number, prompt: string, width: numbe
   return end
 }
 
+/** Fields of messages that name things of the API. */
+const names: ReadonlySet<string> = new Set(['role', 'type', 'id', 'tool_call_id', 'name'])
+
 /** Texts of the request, each also as it stands inside JSON: that form first, it has quotations that the other breaks. */
-function promptsOf ({ messages = [], prompt }: ChatRequest): string[] {
-  const texts = messages.flatMap(({ content }) => textsOf(content))
-  const all = [...texts, ...textsOf(prompt)].map((text) => text.trim().slice(-MAX_COMPARED_CHARACTERS))
-  const long = all.filter((text) => text.length >= MIN_PROMPT_CHARACTERS)
-  return long.flatMap((text) => [JSON.stringify(text).slice(1, -1), text])
+function promptsOf ({ messages = [], prompt, ...others }: ChatRequest): string[] {
+  const written = [...messages.flatMap(({ content }) => textsOf(content)), ...textsOf(prompt)].filter((text) => text.trim().length >= MIN_PROMPT_CHARACTERS)
+  const carried = stringsIn([messages, (others as JsonObject).prediction]).filter((text) => text.trim().length >= QUOTED_CHARACTERS)
+  const texts = new Set([...written, ...carried].map((text) => text.trim().slice(-MAX_COMPARED_CHARACTERS)))
+  return [...texts].flatMap((text) => [JSON.stringify(text).slice(1, -1), text])
+}
+
+/** Whatever a conversation carries beside its texts: arguments of tool calls, addresses of images. */
+function stringsIn (value: unknown): string[] {
+  if (typeof value === 'string') return [value]
+  if (typeof value !== 'object' || value === null) return []
+  return Object.entries(value).flatMap(([name, inner]) => names.has(name) ? [] : stringsIn(inner))
 }
 
 function textsOf (content: unknown): string[] {

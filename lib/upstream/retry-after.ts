@@ -11,6 +11,8 @@ export function retryAfterMs (headers: Readonly<Record<string, string | string[]
   if (value === undefined) return undefined
   const ms = Number(value) * 1000
   if (isWait(ms)) return Math.ceil(ms)
+  // Neither seconds nor a date; `Date.parse('-5')` finds a year in it.
+  if (!Number.isNaN(ms)) return undefined
   const date = Date.parse(value)
   return Number.isNaN(date) ? undefined : Math.max(0, date - now)
 }

@@ -99,7 +99,7 @@ export class StreamedAnswer {
   #endBy (error: unknown): void {
     const { ended, unwanted } = this.#limits
     this.#failure = undefined
-    if (!this.#reader.finished || unwanted || (isLlmError(error) && !ended)) {
+    if (!this.#reader.isWhole || unwanted || (isLlmError(error) && !ended)) {
       throw isLlmError(error) || ended ? error : retryable(new UpstreamTruncatedError({ cause: error }))
     }
     this.#end()

@@ -3,7 +3,7 @@ import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { createGzip } from 'node:zlib'
 import t from 'tap'
-import { Agent } from 'undici'
+import { Agent, interceptors } from 'undici'
 import { resolveUpstreamOptions } from '../../lib/options.ts'
 import type { Batch } from '../../lib/index.ts'
 import { attempt } from '../../lib/upstream/attempt.ts'
@@ -400,6 +400,37 @@ t.test('a connection that breaks after the finish harms nothing', async (t) => {
   t.equal(error, undefined)
   t.equal(text, 'Hello')
   t.match(events.at(-1), { type: 'finish', reason: 'stop' })
+})
+
+t.test('a connection that breaks where every chunk names a reason is truncated', async (t) => {
+  const upstream = await startTcp(t, (socket) => {
+    socket.write(RAW_HEAD.replace('\r\n\r\n', '\r\ncontent-length: 100000\r\n\r\n') + ['Half', ' an', ' ans'].map((content) => chunk({ content }, 'stop')).join(''))
+    setTimeout(() => socket.resetAndDestroy(), 30)
+  })
+
+  const { text, error } = await ask(t, createAdapter(t, { baseUrl: upstream.baseUrl }))
+
+  t.equal(text, 'Half an ans')
+  t.match(error, { code: 'LLM_ERR_UPSTREAM_TRUNCATED', retryable: true })
+})
+
+t.test('a status is what it is, whoever made an error of it', async (t) => {
+  const cases: Array<[number, object, object]> = [
+    [400, {}, { code: 'LLM_ERR_UPSTREAM_REFUSED', statusCode: 400 }],
+    [401, {}, { code: 'LLM_ERR_UPSTREAM_AUTH', statusCode: 502 }],
+    [429, { 'retry-after': '20' }, { code: 'LLM_ERR_UPSTREAM_RATE_LIMIT', statusCode: 429, retryAfterMs: 20_000 }]
+  ]
+  for (const [status, headers, expected] of cases) {
+    const upstream = await startHttp(t, ({ response }) => { response.writeHead(status, { 'content-type': 'application/json', ...headers }).end('{"error":{"message":"no"}}') })
+    for (const [interceptor, said] of [[interceptors.responseError(), { upstreamMessage: 'no' }], [interceptors.retry({ maxRetries: 0, methods: ['POST'] }), {}]] as const) {
+      const dispatcher = new Agent().compose(interceptor)
+      t.teardown(() => dispatcher.close())
+
+      const { error } = await ask(t, createAdapter(t, { baseUrl: upstream.baseUrl, dispatcher, retry: false }))
+
+      t.match(error, { ...expected, ...said }, String(status))
+    }
+  }
 })
 
 t.test('a silence after the finish ends the answer', async (t) => {

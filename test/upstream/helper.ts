@@ -184,7 +184,7 @@ export interface TestContext extends AdapterContext {
 export function createContext (): TestContext {
   const controller = new AbortController()
   const logged: TestContext['logged'] = []
-  const at = (level: string) => (fields: object, message?: string): void => { logged.push({ level, fields, message }) }
+  const at = (level: string) => (fields: object | string, message?: string): void => { logged.push({ level, fields, message }) }
   return { controller, signal: controller.signal, log: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') }, logged }
 }
 

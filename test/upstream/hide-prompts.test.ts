@@ -13,6 +13,21 @@ t.test('hidePrompts() takes a quoted prompt out of an error text', async (t) => 
   t.equal(hidePrompts('bad: describe this picture', request([{ type: 'text', text: 'describe this picture' }, { type: 'image_url' }, null])), 'bad: […]')
 })
 
+t.test('hidePrompts() takes out what a conversation carries beside its texts', async (t) => {
+  const args = '{"patient":"John Ferret-77"}'
+  const url = 'https://example.org/scan.png?signature=0123456789abcdef'
+  const messages = [
+    { role: 'assistant', content: null, tool_calls: [{ id: 'call_aZ9', type: 'function', function: { name: 'look_up_the_patient', arguments: args } }] },
+    { role: 'user', content: [{ type: 'image_url', image_url: { url } }] }
+  ]
+  const asked = { messages, prediction: { type: 'content', content: 'function secret() { return 42 }' } } as never
+
+  t.equal(hidePrompts(`bad arguments ${args} of look_up_the_patient`, asked), 'bad arguments […] of look_up_the_patient')
+  t.equal(hidePrompts(`bad arguments ${JSON.stringify(args)} in call_aZ9`, asked), 'bad arguments "[…]" in call_aZ9')
+  t.equal(hidePrompts(`cannot fetch ${url}`, asked), 'cannot fetch […]')
+  t.equal(hidePrompts('no match for function secret() { return 42 }', asked), 'no match for […]')
+})
+
 t.test('hidePrompts() leaves what the upstream says by itself', async (t) => {
   const text = 'maximum context length is 8192 tokens'
 

@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { getEventListeners } from 'node:events'
+import type { FastifyRequest } from 'fastify'
 import t from 'tap'
 import { MockAgent } from 'undici'
 import type { ChatRequest, UpstreamOptions } from '../../lib/index.ts'
@@ -96,7 +97,7 @@ t.test('the key function is given the mapped request and the context', async (t)
     mapRequest: (request) => ({ ...request, model: 'mapped' }),
     apiKey: (...args) => { calls.push(args); return 'sk-test' }
   })
-  const httpRequest = { tenant: 'a' }
+  const httpRequest = { tenant: 'a' } as unknown as FastifyRequest
   const context = { ...createContext(), httpRequest }
 
   await ask(t, adapter, HI, context)

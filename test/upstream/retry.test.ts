@@ -95,6 +95,7 @@ t.test('retryAfterMs() reads milliseconds, seconds and dates', async (t) => {
     [{ 'retry-after': 'Sat, 21 Nov 2026 10:01:00 GMT' }, 60_000],
     [{ 'retry-after': 'Sat, 21 Nov 2026 09:59:00 GMT' }, 0],
     [{ 'retry-after': 'soon' }, undefined],
+    [{ 'retry-after': '-5' }, undefined],
     [{ 'retry-after': '' }, undefined],
     [{ 'retry-after': [] }, undefined]
   ]

@@ -60,10 +60,17 @@ export class Answer {
 
   /** Whether a choice finished because the upstream failed. */
   get failed (): boolean {
-    for (const choice of this.#choices.values()) {
-      if (choice.finishReason === 'error') return true
-    }
-    return false
+    return this.#has((choice) => choice.finishReason === 'error')
+  }
+
+  /** Whether a choice went on behind its finish: where every chunk names a reason, none tells that the answer is whole. */
+  get goesOn (): boolean {
+    return this.#has((choice) => choice.goesOn)
+  }
+
+  /** Whether a choice that nobody has finished ends within a tool call. */
+  get isCut (): boolean {
+    return this.#has((choice) => choice.isCut)
   }
 
   /** The last usage that came. */
@@ -103,6 +110,10 @@ export class Answer {
     this.#usage = usage
     this.#usageChunk = isAlone && Array.isArray(chunk.json.choices) ? chunk : undefined
     return true
+  }
+
+  #has (holds: (choice: Choice) => boolean): boolean {
+    return [...this.#choices.values()].some(holds)
   }
 
   #addChoices (items: readonly unknown[], chunk: RawChunk): Frame[] {
@@ -151,16 +162,23 @@ export class Answer {
 }
 
 /**
- * Whether clients of the upstream's dialect can take the chunk as it is. They trip over choices without a delta, so
- * they get chunks made from the events instead, unless a `raw` event is the chunk anyway.
+ * Whether clients of the upstream's dialect can take the chunk as it is. They trip over choices without a delta or an
+ * index, lists of texts, and tool calls without an index or with arguments that are no text, so they get chunks made
+ * from the events instead, unless a `raw` event is the chunk anyway.
  */
 function canPassOn (items: readonly unknown[], events: readonly StreamEvent[]): boolean {
-  let isPlain = true
-  for (const item of items) {
-    if (!isObject(item)) return false
-    if (!isObject(item.delta)) isPlain = false
-  }
-  return isPlain || events.some(({ type }) => type === 'raw')
+  if (!items.every(isObject)) return false
+  return items.every(isPlain) || events.some(({ type }) => type === 'raw')
+}
+
+function isPlain ({ index, delta }: JsonObject): boolean {
+  if (typeof index !== 'number' || !isObject(delta) || Array.isArray(delta.content)) return false
+  return !Array.isArray(delta.tool_calls) || delta.tool_calls.every(isPlainCall)
+}
+
+function isPlainCall (call: unknown): boolean {
+  if (!isObject(call) || typeof call.index !== 'number') return false
+  return !isObject(call.function) || !isObject(call.function.arguments)
 }
 
 function mayWaitForName (frames: readonly Frame[]): boolean {
@@ -176,7 +194,9 @@ function isContent ({ type }: StreamEvent): boolean {
   return type !== 'raw'
 }
 
-function readIndex (value: unknown): number | undefined {
+/** Some servers give it as a text. */
+function readIndex (given: unknown): number | undefined {
+  const value = isText(given) && /^\d+$/.test(given) ? Number(given) : given
   return Number.isSafeInteger(value) && (value as number) >= 0 ? value as number : undefined
 }
 

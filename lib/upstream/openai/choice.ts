@@ -12,6 +12,7 @@ export class Choice {
   readonly #toolCalls: ToolCalls
   #hasRefused = false
   #finish: FinishReason | undefined
+  #goesOn = false
 
   constructor (index: number, createId: CreateId) {
     this.#index = index
@@ -23,17 +24,30 @@ export class Choice {
     return this.#finish
   }
 
+  /** Whether it went on behind its finish: then that says nothing of its end. */
+  get goesOn (): boolean {
+    return this.#goesOn
+  }
+
+  /** Whether nobody has finished it, and a tool call of it is not whole. */
+  get isCut (): boolean {
+    return this.#finish === undefined && this.#toolCalls.hasCut
+  }
+
   /**
    * Takes one item of `choices[]`; what it means is added to `events`. Text that comes after the finish still counts:
    * some servers name a reason in every chunk.
    * @param json The chunk that the item is from, for `raw` events.
    */
   add (item: JsonObject, json: Readonly<JsonObject>, events: StreamEvent[]): void {
+    const wasFinished = this.#finish !== undefined
+    const count = events.length
     const delta = isObject(item.delta) ? item.delta : item.message
     const hasRaw = isObject(delta) ? this.#addDelta(delta, events) : isAnnotation(item)
     // Servers that send a legacy text beside a delta mean the same text.
     if (!isObject(delta) && isText(item.text)) this.#text(item.text, events)
     if (hasRaw) events.push({ type: 'raw', data: json })
+    if (wasFinished && events.slice(count).some(({ type }) => type !== 'raw')) this.#goesOn = true
     if (isText(item.finish_reason)) this.finish(item.finish_reason, events)
   }
 
@@ -42,12 +56,17 @@ export class Choice {
    * @param raw The upstream's word, `null` when it ended its stream without one.
    */
   finish (raw: string | null, events: StreamEvent[]): void {
-    if (this.#finish !== undefined) return
+    if (this.#finish !== undefined) return this.#finishAgain(raw)
     const seen = { toolCalls: this.#toolCalls.hasComplete, refusal: raw !== null && this.#hasRefused }
     const reason = mapFinishReason(raw ?? 'stop', seen)
     this.#finish = reason
     this.#toolCalls.end(cutReasons.has(reason), events)
     events.push({ type: 'finish', choice: this.#index, reason, rawReason: raw })
+  }
+
+  /** Of a choice that has finished, only a failure is news. */
+  #finishAgain (raw: string | null): void {
+    if (raw !== null && mapFinishReason(raw, { toolCalls: false, refusal: false }) === 'error') this.#finish = 'error'
   }
 
   /** Tells whether the delta has something that only a `raw` event can carry. */

@@ -47,6 +47,11 @@ export class ChatDecoder {
     return this.#answer.finished
   }
 
+  /** As {@link Answer.goesOn}: only an orderly end of the connection is without harm. */
+  get goesOn (): boolean {
+    return this.#answer.goesOn
+  }
+
   /** The last usage that came, to account for answers that are not read to their end. */
   get usage (): UsageEvent | undefined {
     return this.#answer.usage
@@ -75,14 +80,14 @@ export class ChatDecoder {
   /**
    * Ends the stream: closes what `[DONE]` left open, and gives usage as the last frame.
    * @param rest The unterminated last event. It counts when it is whole: some servers forget the last blank line.
-   * @throws LLM_ERR_UPSTREAM_TRUNCATED when neither `[DONE]` nor the finish of every choice came, and what
-   * {@link ChatDecoder.decode} throws.
+   * @throws LLM_ERR_UPSTREAM_TRUNCATED when neither `[DONE]` nor the finish of every choice came, or what has no finish ends
+   * within a tool call; and what {@link ChatDecoder.decode} throws.
    */
   end (rest?: ServerSentEvent): Frame[] {
     const frames = rest !== undefined && this.#isWhole(rest) ? this.decode(rest) : []
     if (this.#failure !== undefined) throw this.#failure
     if (this.#answer.failed) throw withDetails(new UpstreamFailedError(), { retryable: true })
-    if (!this.#isDone && !this.finished) throw withDetails(new UpstreamTruncatedError(), { retryable: true })
+    if ((!this.#isDone && !this.finished) || this.#answer.isCut) throw withDetails(new UpstreamTruncatedError(), { retryable: true })
     frames.push(...this.#answer.finish(), ...this.#answer.usageFrames())
     return frames
   }

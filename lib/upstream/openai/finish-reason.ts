@@ -15,6 +15,8 @@ const reasons: ReadonlyMap<string, FinishReason> = new Map<string, FinishReason>
   ['content_filter', 'content-filter'],
   ['safety', 'content-filter'],
   ['error', 'error'],
+  // vLLM and SGLang, for what was cancelled.
+  ['abort', 'error'],
   ['insufficient_system_resource', 'error']
 ])
 

@@ -66,9 +66,9 @@ export class AnswerReader {
     return this.#isAnswered
   }
 
-  /** As {@link ChatDecoder.finished}. */
-  get finished (): boolean {
-    return this.#decoder.finished
+  /** Whether the answer is whole although its connection breaks: it has finished, and nothing came behind that. */
+  get isWhole (): boolean {
+    return this.#decoder.finished && !this.#decoder.goesOn
   }
 
   /** Takes the next bytes. Frames that precede a failure in them are not lost. */

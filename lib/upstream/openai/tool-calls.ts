@@ -48,6 +48,11 @@ export class ToolCalls {
     return this.#calls.some((call) => call.isStarted && (call.custom || call.arguments === '' || isJson(call.arguments)))
   }
 
+  /** Whether there is a call whose arguments are not whole, as far as JSON tells. */
+  get hasCut (): boolean {
+    return this.#calls.some((call) => !call.custom && call.arguments !== '' && !isJson(call.arguments))
+  }
+
   /** Takes one item of `tool_calls[]`, or a legacy `{ function: function_call }`. */
   add (item: unknown, events: StreamEvent[]): void {
     if (!isObject(item)) return

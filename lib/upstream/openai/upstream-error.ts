@@ -29,14 +29,26 @@ const words: ReadonlyArray<readonly [RegExp, number]> = [
 
 /**
  * Finds the error in a JSON value that an upstream sent (quirk 36): `{"error":{…}}`, `{"error":"…"}`,
- * `{"object":"error",…}`, `{"detail":…}`, `{"errors":[…]}`, Gemini's `[{"error":{…}}]`.
+ * `{"error":true}`, `{"object":"error",…}`, `{"detail":…}`, `{"errors":[…]}`, `{"code":500,"msg":"…"}`, Gemini's
+ * `[{"error":{…}}]`, `{"choices":[{"error":{…}}]}`.
  * @returns The error object or text, `undefined` when the value is not an error.
  */
 export function findError (json: unknown): unknown {
   if (Array.isArray(json)) return isObject(json[0]) ? namedError(json[0].error) : undefined
   if (!isObject(json)) return undefined
-  const named = isObject(json.error) && json.choices === undefined ? json.error : namedError(json.error)
-  return named === undefined && json.choices === undefined ? nakedError(json) : named
+  if (json.choices !== undefined) return namedError(json.error) ?? choiceError(json.choices)
+  const isSaid = isObject(json.error) || (Array.isArray(json.error) ? json.error.length > 0 : Boolean(json.error))
+  return isSaid ? json.error : nakedError(json)
+}
+
+/**
+ * OpenRouter's place for a provider that fails.
+ * @see https://openrouter.ai/docs/api/reference/errors-and-debugging
+ */
+function choiceError (choices: unknown): unknown {
+  if (!Array.isArray(choices)) return undefined
+  const failed = choices.find((choice) => isObject(choice) && namedError(choice.error) !== undefined)
+  return failed?.error
 }
 
 /**
@@ -52,7 +64,8 @@ function nakedError (json: JsonObject): unknown {
   if (json.object === 'error') return json
   if (json.detail != null) return { message: json.detail }
   if (Array.isArray(json.errors) && json.errors.length > 0) return json.errors[0]
-  return isText(json.message) && (json.code ?? json.type ?? json.status) != null ? json : undefined
+  if (isText(json.message) && (json.code ?? json.type ?? json.status) != null) return json
+  return isText(json.msg) && Number(json.code ?? json.status) >= 400 ? json : undefined
 }
 
 /**

@@ -102,6 +102,27 @@ t.test('chunks', async (t) => {
     t.notOk(isPassedOn({ id: 'c1', choices: [{ text: 'a' }] }))
   })
 
+  t.test('are made anew where clients would trip over them', async (t) => {
+    const call = { index: 0, id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }
+    const toolCalls = (fields: object): object => chunk({ tool_calls: [{ ...call, ...fields }] })
+    const isPassedOn = (json: object): boolean => decodeData([json]).frames[0]?.chunk !== undefined
+
+    t.ok(isPassedOn(toolCalls({})))
+    t.ok(isPassedOn(toolCalls({ function: undefined, custom: { name: 'f', input: 'x' } })))
+    t.notOk(isPassedOn(toolCalls({ index: undefined })))
+    t.notOk(isPassedOn(toolCalls({ index: null })))
+    t.notOk(isPassedOn(toolCalls({ function: { name: 'f', arguments: { a: 1 } } })))
+    t.notOk(isPassedOn(chunk({ tool_calls: [null] })))
+    t.notOk(isPassedOn(chunk({ content: [{ type: 'text', text: 'a' }] })))
+    t.notOk(isPassedOn({ id: 'c1', choices: [{ delta: { content: 'a' } }] }))
+    t.notOk(isPassedOn({ id: 'c1', choices: [{ index: '0', delta: { content: 'a' } }] }))
+  })
+
+  t.test('of choices whose index is a text are told apart', async (t) => {
+    const choices = ['1', '0'].map((index) => ({ index, delta: { content: `of ${index}` }, finish_reason: 'stop' }))
+    t.strictSame(summarise(decodeData([{ ...chunk(null), choices }, done])), [start, 'text 1: of 1', 'finish 1 stop stop', 'text 0: of 0', 'finish 0 stop stop'])
+  })
+
   t.test('are one line', async (t) => {
     const { frames } = decodeStream([Buffer.from('data: {"id":"c1","model":"m",\ndata: "created":1,"choices":[]}\n\n')])
 
@@ -114,7 +135,7 @@ t.test('finish', async (t) => {
     ['stop', 'stop'], ['eos', 'stop'], ['end_turn', 'stop'], ['stop_sequence', 'stop'], ['STOP', 'stop'],
     ['length', 'length'], ['max_tokens', 'length'], ['MAX_TOKENS', 'length'], ['model_length', 'length'],
     ['tool_calls', 'tool-calls'], ['function_call', 'tool-calls'], ['tool_use', 'tool-calls'],
-    ['content_filter', 'content-filter'], ['SAFETY', 'content-filter'], ['abort', 'other'], ['something new', 'other']
+    ['content_filter', 'content-filter'], ['SAFETY', 'content-filter'], ['something new', 'other']
   ]
   for (const [raw, reason] of reasons) {
     t.test(`maps ${raw}`, async (t) => {
@@ -134,9 +155,26 @@ t.test('finish', async (t) => {
   })
 
   t.test('error gives the content first and fails at the end', async (t) => {
-    const decoded = decodeData([chunk({ content: 'a' }, 'error'), chunk({}, null, { usage: { total_tokens: 1 } }), done])
+    for (const reason of ['error', 'abort']) {
+      const decoded = decodeData([chunk({ content: 'a' }, reason), chunk({}, null, { usage: { total_tokens: 1 } }), done])
 
-    t.strictSame(summarise(decoded), [start, 'text 0: a', 'finish 0 error error', '! LLM_ERR_UPSTREAM_FAILED 502 true: undefined'])
+      t.strictSame(summarise(decoded), [start, 'text 0: a', `finish 0 error ${reason}`, '! LLM_ERR_UPSTREAM_FAILED 502 true: undefined'])
+    }
+  })
+
+  t.test('error behind another finish fails, too', async (t) => {
+    t.strictSame(summarise(decodeData([chunk({ content: 'a' }, 'stop'), chunk({}, 'error'), done])), [start, 'text 0: a', stop, '! LLM_ERR_UPSTREAM_FAILED 502 true: undefined'])
+  })
+
+  t.test('is told apart from a reason that stands in every chunk', async (t) => {
+    const goesOn = (...data: object[]): boolean => {
+      const one = decoder()
+      for (const json of data) one.decode(event(json))
+      return one.goesOn
+    }
+    t.equal(goesOn(chunk({ content: 'a' }, 'stop')), false)
+    t.equal(goesOn(chunk({ content: 'a' }), chunk({}, 'stop'), { id: 'c1', choices: [{ index: 0, content_filter_offsets: {} }] }, chunk({ content: '' })), false)
+    t.equal(goesOn(chunk({ content: 'a' }, 'stop'), chunk({ content: 'b' }, 'stop')), true)
   })
 })
 
@@ -161,6 +199,16 @@ t.test('end()', async (t) => {
 
     for (const data of [[], [chunk({ content: 'a' })], [two], [{ id: 'c1', choices: [] }]]) t.match(decodeData(data).error, truncated)
     t.equal(decodeData([chunk({}, 'stop')]).error, undefined)
+  })
+
+  t.test('throws when what has no finish ends within a tool call', async (t) => {
+    const call = (text: string): object => chunk({ tool_calls: [{ index: 0, id: 'a', function: { name: 'f', arguments: text } }] })
+    const begin = [start, 'call 0/0 a f']
+    const cut = '! LLM_ERR_UPSTREAM_TRUNCATED 502 true: undefined'
+
+    t.strictSame(summarise(decodeData([call('{"city":"Ha'), done])), [...begin, 'arguments 0/0: {"city":"Ha', cut])
+    t.strictSame(summarise(decodeData([call('{}'), done])), [...begin, 'arguments 0/0: {}', 'called 0/0 {}', 'finish 0 tool-calls null'])
+    t.strictSame(summarise(decodeData([call('{"city":"Ha'), chunk({}, 'tool_calls'), done])).at(-1), 'finish 0 tool-calls tool_calls', 'what its model wrote is its own affair')
   })
 
   t.test('takes the unterminated rest when it is whole', async (t) => {
@@ -242,6 +290,19 @@ t.test('errors', async (t) => {
     t.strictSame(summariseText('event: error\ndata\n\n'), ['! LLM_ERR_UPSTREAM_FAILED 502 false: ""'])
     t.strictSame(summariseText('error: {"message":"boom","code":500}\n\n'), [failed])
     t.strictSame(summarise(decodeData([{ error: 'rate limit' }])), ['! LLM_ERR_UPSTREAM_RATE_LIMIT 429 true: rate limit'])
+    for (const [data, message] of [[{ error: true }, 'true'], [{ error: 500 }, '500'], [{ error: ['x'] }, '["x"]'], [{ code: 500, msg: 'boom', data: null }, 'boom']] as const) {
+      t.match(summarise(decodeData([chunk({ content: 'a' }), data, done])).at(-1), new RegExp(`^! LLM_ERR_UPSTREAM_FAILED 502 .*: ${message.replace('[', '\\[')}`), JSON.stringify(data))
+    }
+    t.strictSame(summarise(decodeData([chunk({ content: 'a' }), { ...chunk(null), choices: [{ index: 0, delta: { content: '' }, error: { code: 502, message: 'boom' } }] }, done])), [start, 'text 0: a', failed])
+  })
+
+  t.test('are none where nothing is said', async (t) => {
+    for (const error of [null, false, 0, '', [], {}]) {
+      t.equal(decodeData([{ ...chunk({ content: 'a' }, 'stop'), error }, done]).error, undefined, JSON.stringify(error))
+      t.equal(decodeData([chunk({ content: 'a' }, 'stop'), { ...chunk(null), choices: [{ index: 0, delta: {}, error }] }, done]).error, undefined)
+    }
+    t.equal(decodeData([{ code: 0, msg: 'ok' }, chunk({ content: 'a' }, 'stop')]).error, undefined)
+    t.equal(decodeData([{ error: [] }, { choices: 'none', error: null }, chunk({ content: 'a' }, 'stop')]).error, undefined)
   })
 
   t.test('of garbage have an excerpt', async (t) => {

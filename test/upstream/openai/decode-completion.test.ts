@@ -36,6 +36,12 @@ t.test('decodeCompletion() reads several choices, and ones without a finish', as
   ])
 })
 
+t.test('decodeCompletion() throws for a tool call that is cut', async (t) => {
+  const cut = { tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{"city":"Ha' } }] }
+  t.throws(() => decodeCompletion(completion(cut, null), options), { code: 'LLM_ERR_UPSTREAM_TRUNCATED', statusCode: 502, retryable: true })
+  t.throws(() => decodeCompletion({ choices: [{ index: 0, message: { content: null }, finish_reason: null, error: { code: 429, message: 'slow' } }] }, options), { code: 'LLM_ERR_UPSTREAM_RATE_LIMIT' })
+})
+
 t.test('decodeCompletion() throws what the body reports', async (t) => {
   t.throws(() => decodeCompletion({ error: { code: 401, message: 'Bad key sk-secret' } }, options), { code: 'LLM_ERR_UPSTREAM_AUTH', upstreamMessage: 'Bad key [redacted]' })
   t.throws(() => decodeCompletion([{ error: { code: 503, message: 'boom' } }], options), { code: 'LLM_ERR_UPSTREAM_FAILED', retryable: true })
