@@ -7,8 +7,9 @@ const QUOTED_CHARACTERS = 16
 /** Shorter prompts are words that an error may use by itself. */
 const MIN_PROMPT_CHARACTERS = 6
 
-/** Of long conversations the last part is compared: that is what upstreams quote, and the time stays bounded. */
+/** So much of a conversation is compared, and in so many texts. */
 const MAX_COMPARED_CHARACTERS = 256 * 1024
+const MAX_COMPARED_TEXTS = 1_000
 
 /**
  * Takes what the caller wrote out of an upstream's error text, which goes to logs: upstreams quote prompts.
@@ -42,23 +43,49 @@ function quotationEnd (text: string, start: number, prompt: string, width: numbe
 /** Fields of messages that name things of the API. */
 const names: ReadonlySet<string> = new Set(['role', 'type', 'id', 'tool_call_id', 'name'])
 
-/** Texts of the request, each also as it stands inside JSON: that form first, it has quotations that the other breaks. */
+/** Where an address begins to be somebody's own. */
+const host = /^https?:\/\/[^/]*\//
+
+/**
+ * Texts of the request, each also as it stands inside JSON: that form first, it has quotations that the other breaks. Of
+ * them all only the last part: that is what upstreams quote, and the time stays bounded.
+ */
 function promptsOf ({ messages = [], prompt, ...others }: ChatRequest): string[] {
-  const written = [...messages.flatMap(({ content }) => textsOf(content)), ...textsOf(prompt)].filter((text) => text.trim().length >= MIN_PROMPT_CHARACTERS)
-  const carried = stringsIn([messages, (others as JsonObject).prediction]).filter((text) => text.trim().length >= QUOTED_CHARACTERS)
-  const texts = new Set([...written, ...carried].map((text) => text.trim().slice(-MAX_COMPARED_CHARACTERS)))
-  return [...texts].flatMap((text) => [JSON.stringify(text).slice(1, -1), text])
+  const texts = [...textsOf(prompt), ...carried((others as JsonObject).prediction), ...messages.toReversed().flatMap(textsOfMessage)]
+  const compared = bounded([...new Set(texts)])
+  return [...new Set(compared.flatMap((text) => [JSON.stringify(text).slice(1, -1), text]))]
 }
 
-/** Whatever a conversation carries beside its texts: arguments of tool calls, addresses of images. */
+/** As many of the texts as may be compared. */
+function bounded (texts: readonly string[]): string[] {
+  const kept: string[] = []
+  let left = MAX_COMPARED_CHARACTERS
+  for (const text of texts) {
+    if (left <= 0 || kept.length >= MAX_COMPARED_TEXTS) break
+    kept.push(text.slice(-left))
+    left -= text.length
+  }
+  return kept
+}
+
+function textsOfMessage (message: { readonly content?: unknown }): string[] {
+  return [...textsOf(message.content), ...carried(message)]
+}
+
+/** Whatever a message carries beside its texts: arguments of tool calls, addresses of images. */
+function carried (value: unknown): string[] {
+  return stringsIn(value).map((text) => text.replace(host, '').trim()).filter((text) => text.length >= QUOTED_CHARACTERS)
+}
+
 function stringsIn (value: unknown): string[] {
   if (typeof value === 'string') return [value]
   if (typeof value !== 'object' || value === null) return []
   return Object.entries(value).flatMap(([name, inner]) => names.has(name) ? [] : stringsIn(inner))
 }
 
+/** Texts that somebody has written; shorter ones are words that an error may use by itself. */
 function textsOf (content: unknown): string[] {
-  if (typeof content === 'string') return [content]
+  if (typeof content === 'string') return content.trim().length >= MIN_PROMPT_CHARACTERS ? [content.trim()] : []
   if (!Array.isArray(content)) return []
   return content.flatMap((part: { text?: unknown } | null) => textsOf(part?.text))
 }

@@ -61,7 +61,10 @@ export class UpgradeGuard {
   }
 }
 
-/** Whoever takes an upgrade or refuses it writes to its connection: another WebSocket server of the same host, say. */
+/**
+ * Whether an upgrade is not through: another WebSocket server of the same host, which takes one, writes right to its
+ * connection; whoever refuses it writes a response, which may take long to end.
+ */
 function isWaiting ({ socket, written }: Upgrade): boolean {
-  return socket.bytesWritten === written
+  return socket.bytesWritten === written || socket._httpMessage?.headersSent === true
 }

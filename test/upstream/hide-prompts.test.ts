@@ -24,7 +24,7 @@ t.test('hidePrompts() takes out what a conversation carries beside its texts', a
 
   t.equal(hidePrompts(`bad arguments ${args} of look_up_the_patient`, asked), 'bad arguments […] of look_up_the_patient')
   t.equal(hidePrompts(`bad arguments ${JSON.stringify(args)} in call_aZ9`, asked), 'bad arguments "[…]" in call_aZ9')
-  t.equal(hidePrompts(`cannot fetch ${url}`, asked), 'cannot fetch […]')
+  t.equal(hidePrompts(`cannot fetch ${url}`, asked), 'cannot fetch https://example.org/[…]')
   t.equal(hidePrompts('no match for function secret() { return 42 }', asked), 'no match for […]')
 })
 
@@ -35,6 +35,24 @@ t.test('hidePrompts() leaves what the upstream says by itself', async (t) => {
   t.equal(hidePrompts(text, request('is')), text)
   t.equal(hidePrompts(text, request(null)), text)
   t.equal(hidePrompts(text, {}), text)
+})
+
+t.test('hidePrompts() knows an address by what follows its host', async (t) => {
+  const asked = request([{ type: 'image_url', image_url: { url: 'https://platform.example.com/scans/0123456789.png' } }])
+
+  t.equal(hidePrompts('See https://platform.example.com/docs/models', asked), 'See https://platform.example.com/docs/models')
+  t.equal(hidePrompts('no https://platform.example.com/scans/0123456789.png', asked), 'no https://platform.example.com/[…]')
+})
+
+t.test('hidePrompts() compares so much of a conversation, the newest first', async (t) => {
+  const [old, recent] = ['an old secret of mine', 'a recent secret of mine']
+  const image = { type: 'image_url', image_url: { url: `data:image/png;base64,${'A'.repeat(300_000)}` } }
+  const messages = (between: unknown[]) => ({ messages: [{ role: 'user', content: old }, ...between, { role: 'user', content: recent }] }) as never
+  const text = `${old}, ${recent}`
+
+  t.equal(hidePrompts(text, messages([])), '[…], […]')
+  t.equal(hidePrompts(text, messages([{ role: 'user', content: [image] }])), `${old}, […]`)
+  t.equal(hidePrompts(text, messages(Array.from({ length: 1_000 }, (_, index) => ({ role: 'user', content: `message ${index}` })))), `${old}, […]`)
 })
 
 t.test('hidePrompts() takes bounded time for a long conversation', async (t) => {

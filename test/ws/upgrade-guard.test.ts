@@ -1,7 +1,8 @@
 import { once } from 'node:events'
 import { connect, type AddressInfo, type Socket } from 'node:net'
+import { Readable } from 'node:stream'
 import fastifyWebsocket from '@fastify/websocket'
-import Fastify from 'fastify'
+import Fastify, { type FastifyReply, type FastifyRequest } from 'fastify'
 import t from 'tap'
 import { WebSocket } from 'ws'
 import llmStream, { type UpstreamAdapter } from '../../lib/index.ts'
@@ -56,6 +57,20 @@ t.test('a client that leaves while a hook decides leaves no connection, and a sh
   await soon('the shutdown', app.close())
 
   await soon('the end', staying.ended)
+})
+
+t.test('a refusal that does not end holds no shutdown', async (t) => {
+  const { app, listen } = await createApp(t, { shutdownGraceMs: 1 })
+  const refuse = async (_request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> =>
+    reply.code(403).send(Readable.from((async function * () { yield 'no'; await deferred().promise })()))
+  app.get('/', { websocket: true, preHandler: refuse }, app.llm.socket())
+  const client = askUpgrade(await listen(), '/')
+  t.teardown(() => client.socket.destroy())
+  await soon('the refusal', until('its status', () => client.text().startsWith('HTTP/1.1 403')))
+
+  await soon('the shutdown', app.close())
+
+  await soon('the end', client.ended)
 })
 
 t.test('HTTP/2: a WebSocket route answers 426, and the process lives', async (t) => {

@@ -118,11 +118,9 @@ export class Answer {
 
   #addChoices (items: readonly unknown[], chunk: RawChunk): Frame[] {
     const events: StreamEvent[] = []
-    for (let position = 0; position < items.length; position++) {
-      const item = items[position]
-      if (isObject(item)) this.#choice(readIndex(item.index) ?? position).add(item, chunk.json, events)
-    }
-    return this.#send(canPassOn(items, events) ? { events, chunk } : { events })
+    const shown = items.map((item, position) => isObject(item) ? this.#choice(readIndex(item.index) ?? position).add(item, chunk.json, events) : undefined)
+    const passed = chunkToPassOn(chunk, items, shown, events)
+    return this.#send(passed === undefined ? { events } : { events, chunk: passed })
   }
 
   #choice (index: number): Choice {
@@ -162,23 +160,16 @@ export class Answer {
 }
 
 /**
- * Whether clients of the upstream's dialect can take the chunk as it is. They trip over choices without a delta or an
- * index, lists of texts, and tool calls without an index or with arguments that are no text, so they get chunks made
- * from the events instead, unless a `raw` event is the chunk anyway.
+ * The chunk for clients of the upstream's dialect: itself, where they can take it, else a copy that was put right. Without
+ * either they get chunks made from the events, unless a `raw` event is the chunk anyway.
+ * @param shown What became of its items.
  */
-function canPassOn (items: readonly unknown[], events: readonly StreamEvent[]): boolean {
-  if (!items.every(isObject)) return false
-  return items.every(isPlain) || events.some(({ type }) => type === 'raw')
-}
-
-function isPlain ({ index, delta }: JsonObject): boolean {
-  if (typeof index !== 'number' || !isObject(delta) || Array.isArray(delta.content)) return false
-  return !Array.isArray(delta.tool_calls) || delta.tool_calls.every(isPlainCall)
-}
-
-function isPlainCall (call: unknown): boolean {
-  if (!isObject(call) || typeof call.index !== 'number') return false
-  return !isObject(call.function) || !isObject(call.function.arguments)
+function chunkToPassOn (chunk: RawChunk, items: readonly unknown[], shown: ReadonlyArray<JsonObject | undefined>, events: readonly StreamEvent[]): RawChunk | undefined {
+  if (!items.every(isObject)) return undefined
+  if (shown.includes(undefined)) return events.some(({ type }) => type === 'raw') ? chunk : undefined
+  if (shown.every((item, position) => item === items[position])) return chunk
+  const json = { ...chunk.json, choices: shown }
+  return { text: JSON.stringify(json), json }
 }
 
 function mayWaitForName (frames: readonly Frame[]): boolean {

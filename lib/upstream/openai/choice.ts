@@ -1,6 +1,7 @@
 import type { FinishReason, StreamEvent } from '../../schemas/stream-event.ts'
 import { mapFinishReason } from './finish-reason.ts'
 import { isObject, isText, type JsonObject } from '../../json.ts'
+import { repairItem } from './repair-item.ts'
 import { ToolCalls, type CreateId } from './tool-calls.ts'
 
 /** Reasons after which the last tool call may be cut. */
@@ -38,17 +39,20 @@ export class Choice {
    * Takes one item of `choices[]`; what it means is added to `events`. Text that comes after the finish still counts:
    * some servers name a reason in every chunk.
    * @param json The chunk that the item is from, for `raw` events.
+   * @returns The item for clients that get the upstream's own chunks, as {@link repairItem} does.
    */
-  add (item: JsonObject, json: Readonly<JsonObject>, events: StreamEvent[]): void {
+  add (item: JsonObject, json: Readonly<JsonObject>, events: StreamEvent[]): JsonObject | undefined {
+    const callIndexes: number[] = []
     const wasFinished = this.#finish !== undefined
     const count = events.length
     const delta = isObject(item.delta) ? item.delta : item.message
-    const hasRaw = isObject(delta) ? this.#addDelta(delta, events) : isAnnotation(item)
+    const hasRaw = isObject(delta) ? this.#addDelta(delta, callIndexes, events) : isAnnotation(item)
     // Servers that send a legacy text beside a delta mean the same text.
     if (!isObject(delta) && isText(item.text)) this.#text(item.text, events)
     if (hasRaw) events.push({ type: 'raw', data: json })
     if (wasFinished && events.slice(count).some(({ type }) => type !== 'raw')) this.#goesOn = true
     if (isText(item.finish_reason)) this.finish(item.finish_reason, events)
+    return repairItem(item, this.#index, callIndexes)
   }
 
   /**
@@ -70,12 +74,12 @@ export class Choice {
   }
 
   /** Tells whether the delta has something that only a `raw` event can carry. */
-  #addDelta (delta: JsonObject, events: StreamEvent[]): boolean {
+  #addDelta (delta: JsonObject, callIndexes: number[], events: StreamEvent[]): boolean {
     const reasoning = readReasoning(delta)
     if (reasoning !== '') this.#reasoning(reasoning, events)
     const hasOtherParts = this.#addContent(delta.content, reasoning !== '', events)
     if (isText(delta.refusal)) this.#refusal(delta.refusal, events)
-    const hasLateCalls = this.#addToolCalls(delta, events)
+    const hasLateCalls = this.#addToolCalls(delta, callIndexes, events)
     return hasOtherParts || hasLateCalls || isFilled(delta.audio) || isFilled(delta.images) || isFilled(delta.annotations)
   }
 
@@ -103,10 +107,10 @@ export class Choice {
   }
 
   /** Tells whether there are calls that came after the finish: too late for events of their own. */
-  #addToolCalls (delta: JsonObject, events: StreamEvent[]): boolean {
+  #addToolCalls (delta: JsonObject, callIndexes: number[], events: StreamEvent[]): boolean {
     const calls = readToolCalls(delta)
     if (this.#finish !== undefined) return calls.length > 0
-    for (const call of calls) this.#toolCalls.add(call, events)
+    for (const call of calls) callIndexes.push(this.#toolCalls.add(call, events) ?? callIndexes.length)
     return false
   }
 

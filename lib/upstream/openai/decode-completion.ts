@@ -26,7 +26,8 @@ export function decodeCompletion (json: unknown, options: DecodeCompletionOption
   }
   const answer = new Answer(options)
   const frames = answer.add({ text: '', json })
-  if (answer.isCut) throw withDetails(new UpstreamTruncatedError(), { retryable: true })
+  // The body came whole, and would again.
+  if (answer.isCut) throw withDetails(new UpstreamTruncatedError(), { retryable: false })
   frames.push(...answer.finish(), ...answer.usageFrames())
   if (answer.failed) throw withDetails(new UpstreamFailedError(), { retryable: true })
   return frames.map(({ events }) => ({ events: events.filter(({ type }) => type !== 'raw') }))

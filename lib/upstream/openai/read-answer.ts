@@ -124,6 +124,8 @@ export class AnswerReader {
     const { done, answered } = this.#decoder
     this.#isDone = done
     this.#isAnswered = answered
+    // What comes behind the finish must be seen: it says that this was none.
+    if (this.#decoder.finished) this.#template = undefined
     this.#expected = done || !this.#blocks.isEmpty ? undefined : this.#template
   }
 
@@ -192,7 +194,7 @@ export class AnswerReader {
 
   #learn (block: Buffer, frames: readonly Frame[]): void {
     const [frame] = frames
-    if (frames.length !== 1 || frame?.chunk === undefined) return
+    if (frames.length !== 1 || frame?.chunk === undefined || this.#decoder.finished) return
     const template = learnTemplate(block, frame.chunk, frame.events)
     if (template === undefined) return
     this.#tries--

@@ -50,12 +50,15 @@ export class ToolCalls {
 
   /** Whether there is a call whose arguments are not whole, as far as JSON tells. */
   get hasCut (): boolean {
-    return this.#calls.some((call) => !call.custom && call.arguments !== '' && !isJson(call.arguments))
+    return this.#calls.some((call) => !call.custom && call.arguments.trim() !== '' && !isJson(call.arguments))
   }
 
-  /** Takes one item of `tool_calls[]`, or a legacy `{ function: function_call }`. */
-  add (item: unknown, events: StreamEvent[]): void {
-    if (!isObject(item)) return
+  /**
+   * Takes one item of `tool_calls[]`, or a legacy `{ function: function_call }`.
+   * @returns The index under which clients know the call that get the upstream's own chunks.
+   */
+  add (item: unknown, events: StreamEvent[]): number | undefined {
+    if (!isObject(item)) return undefined
     const delta = readDelta(item)
     const call = this.#find(delta) ?? this.#begin(delta)
     if (delta.id !== undefined) call.id = delta.id
@@ -63,6 +66,7 @@ export class ToolCalls {
     call.arguments += delta.arguments
     call.brackets.scan(delta.arguments)
     this.#emit(call, delta.arguments, events)
+    return call.upstreamIndex ?? call.ordinal
   }
 
   /**

@@ -47,7 +47,7 @@ export function findError (json: unknown): unknown {
  */
 function choiceError (choices: unknown): unknown {
   if (!Array.isArray(choices)) return undefined
-  const failed = choices.find((choice) => isObject(choice) && namedError(choice.error) !== undefined)
+  const failed = choices.find((choice) => isObject(choice) && isObject(choice.error) && namedError(choice.error) !== undefined)
   return failed?.error
 }
 
@@ -65,7 +65,7 @@ function nakedError (json: JsonObject): unknown {
   if (json.detail != null) return { message: json.detail }
   if (Array.isArray(json.errors) && json.errors.length > 0) return json.errors[0]
   if (isText(json.message) && (json.code ?? json.type ?? json.status) != null) return json
-  return isText(json.msg) && Number(json.code ?? json.status) >= 400 ? json : undefined
+  return isText(json.msg) && isErrorStatus(json.code ?? json.status) ? json : undefined
 }
 
 /**
@@ -129,14 +129,18 @@ function statusOf (error: unknown): number | undefined {
   if (!isObject(error)) return isText(error) ? statusOfWords(error) : undefined
   const named = [error.code, error.status, error.status_code, error.type]
   for (const value of named) {
-    const number = Number(value)
-    if (number >= 400 && number <= 599) return number
+    if (isErrorStatus(value)) return Number(value)
   }
   for (const value of named) {
     const number = isText(value) ? statusOfWords(value) : undefined
     if (number !== undefined) return number
   }
   return undefined
+}
+
+function isErrorStatus (value: unknown): boolean {
+  const number = Number(value)
+  return number >= 400 && number <= 599
 }
 
 function statusOfWords (text: string): number | undefined {

@@ -102,20 +102,25 @@ t.test('chunks', async (t) => {
     t.notOk(isPassedOn({ id: 'c1', choices: [{ text: 'a' }] }))
   })
 
-  t.test('are made anew where clients would trip over them', async (t) => {
-    const call = { index: 0, id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }
-    const toolCalls = (fields: object): object => chunk({ tool_calls: [{ ...call, ...fields }] })
-    const isPassedOn = (json: object): boolean => decodeData([json]).frames[0]?.chunk !== undefined
+  t.test('are put right where clients would trip over them, and else stay as they are', async (t) => {
+    const extra = { extra_content: { google: { thought_signature: 'SIG' } } }
+    const call = { index: 0, id: 'a', type: 'function', function: { name: 'f', arguments: '{"a":1}' }, ...extra }
+    const more = { system_fingerprint: 'fp', citations: ['x'] }
+    const passedOn = (...chunks: object[]): unknown => decodeData(chunks).frames.at(-1)?.chunk?.json
+    const item = (fields: object): object => ({ ...chunk(null), ...more, choices: [{ index: 0, delta: { content: 'a' }, logprobs: { content: [] }, ...fields }] })
+    const calls = (...several: unknown[]): object => ({ ...chunk({ tool_calls: several }), ...more })
 
-    t.ok(isPassedOn(toolCalls({})))
-    t.ok(isPassedOn(toolCalls({ function: undefined, custom: { name: 'f', input: 'x' } })))
-    t.notOk(isPassedOn(toolCalls({ index: undefined })))
-    t.notOk(isPassedOn(toolCalls({ index: null })))
-    t.notOk(isPassedOn(toolCalls({ function: { name: 'f', arguments: { a: 1 } } })))
-    t.notOk(isPassedOn(chunk({ tool_calls: [null] })))
-    t.notOk(isPassedOn(chunk({ content: [{ type: 'text', text: 'a' }] })))
-    t.notOk(isPassedOn({ id: 'c1', choices: [{ delta: { content: 'a' } }] }))
-    t.notOk(isPassedOn({ id: 'c1', choices: [{ index: '0', delta: { content: 'a' } }] }))
+    for (const plain of [item({}), calls(call), calls({ index: 3, id: 'b', custom: { name: 'f', input: 'x' } }), chunk({ tool_calls: [] })]) t.same(passedOn(plain), plain)
+    t.same(passedOn(item({ index: undefined })), item({}))
+    t.same(passedOn(item({ index: '0' })), item({}))
+    t.same(passedOn(calls({ ...call, index: undefined })), calls(call))
+    t.same(passedOn(calls({ ...call, index: null }, null, { ...call, id: 'b', index: undefined })), calls(call, { ...call, id: 'b', index: 1 }))
+    t.same(passedOn(calls({ ...call, function: { name: 'f', arguments: { a: 1 } } })), calls({ ...call, function: { name: 'f', arguments: '{"a":1}' } }))
+    t.same(passedOn(calls({ ...call, index: 1, function: { name: 'f', arguments: '' } }), calls({ function: { arguments: '{}' } })), calls({ index: 1, function: { arguments: '{}' } }), 'a call keeps the index that it began with')
+    t.same(passedOn(chunk({}, 'stop'), calls({ ...call, index: undefined })), calls(call), 'behind the finish, too')
+    t.equal(passedOn(chunk({ content: [{ type: 'text', text: 'a' }] })), undefined)
+    const [frame] = decodeData([item({ index: undefined })]).frames
+    t.same(JSON.parse(String(frame?.chunk?.text)), frame?.chunk?.json)
   })
 
   t.test('of choices whose index is a text are told apart', async (t) => {
@@ -207,6 +212,7 @@ t.test('end()', async (t) => {
     const cut = '! LLM_ERR_UPSTREAM_TRUNCATED 502 true: undefined'
 
     t.strictSame(summarise(decodeData([call('{"city":"Ha'), done])), [...begin, 'arguments 0/0: {"city":"Ha', cut])
+    t.equal(decodeData([call(' '), done]).error, undefined, 'some servers pad what is empty')
     t.strictSame(summarise(decodeData([call('{}'), done])), [...begin, 'arguments 0/0: {}', 'called 0/0 {}', 'finish 0 tool-calls null'])
     t.strictSame(summarise(decodeData([call('{"city":"Ha'), chunk({}, 'tool_calls'), done])).at(-1), 'finish 0 tool-calls tool_calls', 'what its model wrote is its own affair')
   })
@@ -301,7 +307,8 @@ t.test('errors', async (t) => {
       t.equal(decodeData([{ ...chunk({ content: 'a' }, 'stop'), error }, done]).error, undefined, JSON.stringify(error))
       t.equal(decodeData([chunk({ content: 'a' }, 'stop'), { ...chunk(null), choices: [{ index: 0, delta: {}, error }] }, done]).error, undefined)
     }
-    t.equal(decodeData([{ code: 0, msg: 'ok' }, chunk({ content: 'a' }, 'stop')]).error, undefined)
+    for (const code of [0, 200, 1000]) t.equal(decodeData([{ code, msg: 'searching' }, chunk({ content: 'a' }, 'stop')]).error, undefined)
+    t.equal(decodeData([{ ...chunk(null), choices: [{ index: 0, delta: {}, error: 'none', finish_reason: 'stop' }] }]).error, undefined)
     t.equal(decodeData([{ error: [] }, { choices: 'none', error: null }, chunk({ content: 'a' }, 'stop')]).error, undefined)
   })
 

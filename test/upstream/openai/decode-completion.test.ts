@@ -38,7 +38,7 @@ t.test('decodeCompletion() reads several choices, and ones without a finish', as
 
 t.test('decodeCompletion() throws for a tool call that is cut', async (t) => {
   const cut = { tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{"city":"Ha' } }] }
-  t.throws(() => decodeCompletion(completion(cut, null), options), { code: 'LLM_ERR_UPSTREAM_TRUNCATED', statusCode: 502, retryable: true })
+  t.throws(() => decodeCompletion(completion(cut, null), options), { code: 'LLM_ERR_UPSTREAM_TRUNCATED', statusCode: 502, retryable: false })
   t.throws(() => decodeCompletion({ choices: [{ index: 0, message: { content: null }, finish_reason: null, error: { code: 429, message: 'slow' } }] }, options), { code: 'LLM_ERR_UPSTREAM_RATE_LIMIT' })
 })
 

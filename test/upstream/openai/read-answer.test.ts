@@ -56,6 +56,22 @@ t.test('AnswerReader gives what ChatDecoder gives, whatever the frames are and h
   }), { numRuns: 500 })
 })
 
+t.test('what comes behind the finish is seen, though it is like a frame before it', async (t) => {
+  const texts = ['a', ' b', ' c'].map((content) => delta({ content }))
+  const isWhole = (...data: string[]): boolean => {
+    const reader = createReader()
+    reader.read(streamOf(ROLE, ...texts, FINISH))
+    for (const one of data) reader.read(streamOf(one))
+    return reader.isWhole
+  }
+
+  t.equal(isWhole(), true)
+  t.equal(isWhole(JSON.stringify({ ...CHUNK, choices: [], usage: { total_tokens: 1 } })), true)
+  t.equal(isWhole(delta({ content: '' })), true)
+  t.equal(isWhole(delta({ content: ' more' })), false)
+  t.equal(isWhole(delta({ content: '' }), delta({ content: ' more' }), FINISH), false)
+})
+
 t.test('more than one blank line between frames is one', async (t) => {
   const frames = [ROLE, ...['a', ' b', ' c', ' d'].map((content) => delta({ content })), FINISH, '[DONE]']
   for (const lineEnds of ['\n\n\n', '\n\n\n\n', '\n\n\n\n\n']) {
