@@ -94,7 +94,7 @@ function closeBody (body: Readable, whole: boolean, cut: () => void): void {
 
 /** Interceptors of a host's dispatcher make errors of statuses: undici's `responseError` and `retry`. */
 function errorOfStatus (error: unknown, { redact }: AttemptRequest): LlmError | undefined {
-  const { statusCode = 0, headers = {}, body = '' } = (error ?? {}) as { statusCode?: number, headers?: HttpResponse['headers'], body?: unknown }
+  const { statusCode = 0, headers = {}, body = '' } = error as { statusCode?: number, headers?: HttpResponse['headers'], body?: unknown }
   if (!(statusCode >= 400 && statusCode <= 599)) return undefined
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   return errorFromResponse(statusCode, text, { redact, retryAfterMs: retryAfterMs(headers, Date.now()) })

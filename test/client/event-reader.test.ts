@@ -75,6 +75,26 @@ t.test('any text comes through both formats, in any pieces', async (t) => {
   t.pass('fast-check found none that differs')
 })
 
+t.test('tool calls are told apart where all have one index or none, and arguments may be an object', async (t) => {
+  const call = (fields: object): string => chunk({ delta: { tool_calls: [fields] } })
+  for (const index of [0, undefined]) {
+    const events = readText([
+      call({ index, id: 'call_1', function: { name: 'f', arguments: { a: 1 } } }),
+      call({ index, id: 'call_2', function: { name: 'g', arguments: '{"b"' } }),
+      call({ index, id: 'call_2', function: { arguments: ':2}' } }),
+      chunk({ delta: {}, finish_reason: 'tool_calls' }),
+      'data: [DONE]\n\n'
+    ].join(''))
+
+    t.same(events.filter(({ type }) => type === 'tool-call-start' || type === 'tool-call-end'), [
+      { type: 'tool-call-start', choice: 0, index: 0, id: 'call_1', name: 'f' },
+      { type: 'tool-call-start', choice: 0, index: 1, id: 'call_2', name: 'g' },
+      { type: 'tool-call-end', choice: 0, index: 0, arguments: '{"a":1}' },
+      { type: 'tool-call-end', choice: 0, index: 1, arguments: '{"b":2}' }
+    ])
+  }
+})
+
 t.test('deltas of a chunk become events, and its finish ends its tool calls', async (t) => {
   const call = (fields: object): string => chunk({ delta: { tool_calls: [fields] } })
   const events = readText([

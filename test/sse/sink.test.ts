@@ -78,6 +78,16 @@ t.test('destroy() ends every wait', async (t) => {
   t.equal(sink.readable.destroyed, true)
 })
 
+t.test('whoever destroys a payload with an error harms nobody', async (t) => {
+  const sink = createSink(createRaw(), 10)
+  const closed = new Promise((resolve) => sink.readable.on('close', resolve))
+  sink.readable.destroy(new Error('broken'))
+  await closed
+
+  t.equal(sink.readable.errored?.message, 'broken')
+  t.equal(sink.closed, false, 'the response says how it ends')
+})
+
 t.test('progress() counts what has left for the kernel', async (t) => {
   const http1 = createRaw({ writableLength: 3 })
   const sink = createSink(http1, 100)

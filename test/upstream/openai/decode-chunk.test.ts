@@ -296,7 +296,7 @@ t.test('errors', async (t) => {
     t.strictSame(summariseText('event: error\ndata\n\n'), ['! LLM_ERR_UPSTREAM_FAILED 502 false: ""'])
     t.strictSame(summariseText('error: {"message":"boom","code":500}\n\n'), [failed])
     t.strictSame(summarise(decodeData([{ error: 'rate limit' }])), ['! LLM_ERR_UPSTREAM_RATE_LIMIT 429 true: rate limit'])
-    for (const [data, message] of [[{ error: true }, 'true'], [{ error: 500 }, '500'], [{ error: ['x'] }, '["x"]'], [{ code: 500, msg: 'boom', data: null }, 'boom']] as const) {
+    for (const [data, message] of [[{ error: true }, 'true'], [{ error: 500 }, '500'], [{ error: ['x'] }, '["x"]'], [{ code: 500, msg: 'boom', data: null }, 'boom'], [{ status: 500, msg: 'boom' }, 'boom']] as const) {
       t.match(summarise(decodeData([chunk({ content: 'a' }), data, done])).at(-1), new RegExp(`^! LLM_ERR_UPSTREAM_FAILED 502 .*: ${message.replace('[', '\\[')}`), JSON.stringify(data))
     }
     t.strictSame(summarise(decodeData([chunk({ content: 'a' }), { ...chunk(null), choices: [{ index: 0, delta: { content: '' }, error: { code: 502, message: 'boom' } }] }, done])), [start, 'text 0: a', failed])
