@@ -11,7 +11,7 @@ import { AttemptLimits, retryable } from './attempt-limits.ts'
 import { decodeCompletion } from './openai/decode-completion.ts'
 import { AnswerReader } from './openai/read-answer.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
-import { errorFromResponse } from './openai/upstream-error.ts'
+import { errorFromResponse, isErrorStatus } from './openai/upstream-error.ts'
 import { checkResponse, decodedBody, readText, type HttpResponse } from './response.ts'
 import { retryAfterMs } from './retry-after.ts'
 
@@ -95,7 +95,7 @@ function closeBody (body: Readable, whole: boolean, cut: () => void): void {
 /** Interceptors of a host's dispatcher make errors of statuses: undici's `responseError` and `retry`. */
 function errorOfStatus (error: unknown, { redact }: AttemptRequest): LlmError | undefined {
   const { statusCode = 0, headers = {}, body = '' } = error as { statusCode?: number, headers?: HttpResponse['headers'], body?: unknown }
-  if (!(statusCode >= 400 && statusCode <= 599)) return undefined
+  if (!isErrorStatus(statusCode)) return undefined
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   return errorFromResponse(statusCode, text, { redact, retryAfterMs: retryAfterMs(headers, Date.now()) })
 }

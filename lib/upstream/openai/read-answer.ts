@@ -124,8 +124,6 @@ export class AnswerReader {
     const { done, answered } = this.#decoder
     this.#isDone = done
     this.#isAnswered = answered
-    // What comes behind the finish must be seen: it says that this was none.
-    if (this.#decoder.finished) this.#template = undefined
     this.#expected = done || !this.#blocks.isEmpty ? undefined : this.#template
   }
 
@@ -207,6 +205,8 @@ export class AnswerReader {
     for (const event of this.#parser.push(bytes)) {
       if (!this.#decoder.done) frames.push(...this.#decoder.decode(event))
     }
+    // What comes behind the finish must be seen: it says that this was none.
+    if (this.#decoder.finished) this.#template = undefined
   }
 }
 

@@ -138,7 +138,8 @@ function statusOf (error: unknown): number | undefined {
   return undefined
 }
 
-function isErrorStatus (value: unknown): boolean {
+/** Whether something is, or says in a text, an HTTP status of a failure. */
+export function isErrorStatus (value: unknown): boolean {
   const number = Number(value)
   return number >= 400 && number <= 599
 }

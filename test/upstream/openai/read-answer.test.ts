@@ -59,9 +59,11 @@ t.test('AnswerReader gives what ChatDecoder gives, whatever the frames are and h
 t.test('what comes behind the finish is seen, though it is like a frame before it', async (t) => {
   const texts = ['a', ' b', ' c'].map((content) => delta({ content }))
   const isWhole = (...data: string[]): boolean => {
-    const reader = createReader()
+    const [reader, atOnce] = [createReader(), createReader()]
+    atOnce.read(streamOf(ROLE, ...texts, FINISH, ...data))
     reader.read(streamOf(ROLE, ...texts, FINISH))
     for (const one of data) reader.read(streamOf(one))
+    t.equal(atOnce.isWhole, reader.isWhole, 'in one network chunk or in several')
     return reader.isWhole
   }
 
