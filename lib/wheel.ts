@@ -24,11 +24,33 @@ export class Wheel {
   readonly #startedAt = performance.now()
   #timer: NodeJS.Timeout | undefined
   #turn = 0
+  #lateMs = 0
   #size = 0
 
   /** Entries that wait for a look. */
   get size (): number {
     return this.#size
+  }
+
+  /**
+   * Counts turns, while an entry waits: a clock for whoever notes the time so often that `performance.now()` and a number
+   * that is no small integer are too dear. A busy event loop makes it late: {@link lateMs}.
+   */
+  get turn (): number {
+    return this.#turn
+  }
+
+  /**
+   * Milliseconds since a turn began, at most 50 too many.
+   * @param now On the clock of `performance.now()`.
+   */
+  msSince (turn: number, now: number): number {
+    return now - this.#startedAt - (turn - 1) * TURN_MS
+  }
+
+  /** How much later than it should the last turn came, in milliseconds: so long the event loop was busy, and the clock stood. */
+  get lateMs (): number {
+    return this.#lateMs
   }
 
   /** Sets when an entry is looked at next; takes the place of what was set before. */
@@ -61,6 +83,7 @@ export class Wheel {
   /** Catches up with the clock: a busy event loop skips turns. */
   #advance (now: number): void {
     const last = this.#turnAt(now)
+    this.#lateMs = Math.max(0, last - this.#turn - 1) * TURN_MS
     let looks = 0
     while (this.#turn < last) {
       this.#turn++

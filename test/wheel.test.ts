@@ -157,3 +157,17 @@ t.test('a wheel rests while it is empty, and turns again', async (t) => {
   await until('the second look', () => entry.looks.length === 2)
   t.ok(Number(entry.looks[1]) - start >= 150)
 })
+
+t.test('turns are a clock that is exact to 50 ms while an entry waits', async (t) => {
+  stayAlive(t)
+  const wheel = new Wheel()
+  wheel.set(new Entry(), 600_000)
+  const { turn } = wheel
+  const start = performance.now()
+
+  await until('some turns', () => wheel.turn >= turn + 4)
+
+  const now = performance.now()
+  const tooMany = wheel.msSince(turn, now) - (now - start)
+  t.ok(tooMany >= 0 && tooMany <= 50, `${tooMany} ms`)
+})

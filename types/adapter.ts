@@ -14,12 +14,15 @@ export interface AdapterContext {
   httpRequest?: FastifyRequest | undefined
 }
 
-/**
- * Takes an item, at once.
- * @returns `undefined` when the next may come, or a promise that resolves when it may.
- * @throws Whatever, when no more is wanted.
- */
-export type Take<Item> = (item: Item) => Promise<void> | undefined
+/** Takes items as they come. An object rather than a function, which would be two: itself and what it closes over. */
+export interface Taker<Item> {
+  /**
+   * Takes an item, at once.
+   * @returns `undefined` when the next may come, or a promise that resolves when it may.
+   * @throws Whatever, when no more is wanted.
+   */
+  take (item: Item): Promise<void> | undefined
+}
 
 /**
  * What an adapter's iterable may offer beside `next()`: to push its items. The built-in adapters' iterables do; it makes
@@ -27,10 +30,10 @@ export type Take<Item> = (item: Item) => Promise<void> | undefined
  */
 export interface PushedItems<Item> {
   /**
-   * Pushes all items that are left into `take`, one after the other; resolves behind the last.
-   * @throws What the items end with, and what `take` throws.
+   * Gives all items that are left to `taker`, one after the other; resolves behind the last.
+   * @throws What the items end with, and what `taker` throws.
    */
-  pushInto (take: Take<Item>): Promise<void>
+  pushInto (taker: Taker<Item>): Promise<void>
 }
 
 /**

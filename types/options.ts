@@ -213,13 +213,14 @@ export interface UpstreamOptions {
    */
   connectTimeoutMs?: number | false | undefined
   /**
-   * Longest time from the request to the first token, in milliseconds, status 504.
+   * Longest time from the request to the first token, in milliseconds, status 504. It is noticed up to 150 ms later: one
+   * timer looks after all answers.
    * @default 120_000
    */
   firstTokenTimeoutMs?: number | false | undefined
   /**
    * Longest silence of the upstream after its headers, in milliseconds; any byte counts, comments and pings too. Does not run
-   * while the client is behind.
+   * while the client is behind. It is noticed up to 150 ms later; what came while the event loop was busy is read first.
    * @default 60_000
    */
   idleTimeoutMs?: number | false | undefined

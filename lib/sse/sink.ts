@@ -80,7 +80,7 @@ export class ReadableSink implements Sink {
   write (messages: readonly Message[]): number {
     if (this.#ended || this.#closed) return 0
     const parts = toBytes(messages)
-    const length = parts.reduce((sum, part) => sum + part.length, 0)
+    const length = lengthOf(parts)
     this.#pushed += length
     if (length <= PIECE_BYTES) this.#push(parts)
     else for (const part of parts) for (const piece of pieces(part)) this.#push([piece])
@@ -113,8 +113,8 @@ export class ReadableSink implements Sink {
 
   #end (): void {
     this.#ended = true
-    this.readable.push(null)
-    if (this.#isDirect && !this.#isFull) this.#endResponse()
+    if (!this.#isDirect) this.readable.push(null)
+    else if (!this.#isFull) this.#endResponse()
   }
 
   /** Takes parts that leave together. */
@@ -156,6 +156,7 @@ export class ReadableSink implements Sink {
     this.#raw.on('drain', this.#goOn)
     const waiting: Buffer | null = this.readable.read()
     if (waiting !== null) for (const piece of pieces(waiting)) this.#enqueue(piece)
+    this.readable.leave()
     this.#goOn()
   }
 
@@ -171,9 +172,7 @@ export class ReadableSink implements Sink {
     this.#unblock()
   }
 
-  /** Fastify waits for the end of its payload, whoever writes its bytes. */
   #endResponse (): void {
-    this.readable.resume()
     try {
       this.#raw.end()
     } catch (error) {
@@ -230,6 +229,16 @@ class Payload extends Readable {
     this.#owner.onRead()
   }
 
+  /**
+   * Ends at once, without the bytes that its owner writes. Fastify then waits for nothing but the response's own end, and
+   * what it listened with goes: a KiB for as long as the stream is open.
+   */
+  leave (): void {
+    this.on('close', () => process.nextTick(() => this.removeAllListeners()))
+    this.push(null)
+    this.resume()
+  }
+
   /** With trailers, Fastify does not let a pipe end the response. */
   override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
     const isWatched = this.readableFlowing === true || this.listenerCount('data') + this.listenerCount('readable') > 0
@@ -259,6 +268,12 @@ function toBytes (messages: readonly Message[]): readonly Uint8Array[] {
   }
   if (text !== '') parts.push(Buffer.from(text))
   return parts
+}
+
+function lengthOf (parts: readonly Uint8Array[]): number {
+  let length = 0
+  for (const part of parts) length += part.length
+  return length
 }
 
 /** Whether it is one run of texts, as nearly all is at the pace of a model. */

@@ -14,8 +14,7 @@ export class ValueEncoder implements Encoder {
   }
 
   encode (frames: ReadonlyArray<Frame<unknown>>): Message[] {
-    const [only] = frames as readonly Frame[]
-    if (only !== undefined && frames.length === 1) return this.#encodeFrame(only)
+    if (frames.length === 1) return this.#encodeFrame(frames[0] as Frame)
     return (frames as readonly Frame[]).flatMap((frame) => this.#encodeFrame(frame))
   }
 

@@ -1,3 +1,4 @@
+import type { Taker } from '../../types/adapter.ts'
 import type { Batch, Frame } from '../../types/batch.ts'
 import type { Encoder } from '../../types/encoder.ts'
 import type { Message } from '../../types/message.ts'
@@ -39,7 +40,7 @@ export async function pump (setup: PumpSetup): Promise<void> {
   const writer = new Writer(setup)
   try {
     writer.write(setup.opening)
-    await run.each((batch) => writer.take(batch))
+    await run.each(writer)
     run.recorder?.end({ reason: 'complete' })
     writer.write(encoder.end({ reason: 'complete' }))
     // Complete is what the client has, not what the upstream gave: it may still leave, or stop reading.
@@ -76,7 +77,7 @@ function logEnd ({ reason, error, info, reads }: StreamRun): void {
 }
 
 /** Writes to a sink: counts bytes, keeps an idle client awake, cuts one that takes nothing. */
-class Writer implements WheelEntry {
+class Writer implements WheelEntry, Taker<Batch<unknown>> {
   bytes = 0
   dueTurn = 0
   readonly #run: StreamRun
@@ -87,8 +88,8 @@ class Writer implements WheelEntry {
   readonly #recorder: Recorder | undefined
   readonly #maxEventBytes: number
   readonly #wheel: Wheel
-  /** When the client got something last, on the clock of `performance.now()`. */
-  #writtenAt = performance.now()
+  /** When the client got something last: the wheel's turn. */
+  #writtenTurn = 0
 
   constructor ({ run, encoder, sink, options, wheel }: PumpSetup) {
     this.#run = run
@@ -99,6 +100,7 @@ class Writer implements WheelEntry {
     this.#maxEventBytes = options.maxEventBytes
     this.#wheel = wheel
     if (encoder.heartbeat !== undefined && options.heartbeatMs > 0) wheel.set(this, options.heartbeatMs)
+    this.#writtenTurn = wheel.turn
   }
 
   /**
@@ -129,13 +131,13 @@ class Writer implements WheelEntry {
   write (messages: readonly Message[]): void {
     if (messages.length === 0 || this.#sink.closed) return
     this.bytes += this.#sink.write(messages)
-    this.#writtenAt = performance.now()
+    this.#writtenTurn = this.#wheel.turn
   }
 
   /** A client that got nothing for `heartbeatMs` is told that its stream is alive, unless it is behind anyway. */
   look (now: number): void {
     const { heartbeatMs } = this.#options
-    const leftMs = this.#writtenAt + heartbeatMs - now
+    const leftMs = heartbeatMs - this.#wheel.msSince(this.#writtenTurn, now)
     if (leftMs <= 0 && !this.#sink.blocked) this.write([this.#encoder.heartbeat as string])
     this.#wheel.set(this, leftMs > 0 ? leftMs : heartbeatMs)
   }

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { PushedItems, Take } from '../../types/adapter.ts'
+import type { PushedItems, Taker } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { StreamHooks, StreamInfo, StreamSummary } from '../../types/hooks.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
@@ -48,7 +48,7 @@ export interface RunSetup {
  * `finish()`. The first reason wins. `stop()` aborts the source and breaks a pending `next()`; `finish()` releases
  * everything that the run took: slot, timers, source.
  */
-export class StreamRun implements OpenStream {
+export class StreamRun implements OpenStream, Taker<unknown> {
   info: StreamInfo
   readonly key: string | undefined
   readonly reads: string | undefined
@@ -72,6 +72,9 @@ export class StreamRun implements OpenStream {
   #recorder: Recorder | undefined
   #isAlone = false
   #tailSent = false
+  /** Set while the source pushes. */
+  #taker: Taker<Batch<unknown>> | undefined
+  #stage: Stage | undefined
   #events = 0
   #pulls = 0
   #reason: EndReason | undefined
@@ -152,33 +155,45 @@ export class StreamRun implements OpenStream {
     return first ?? this.#next()
   }
 
+  /** One function for all of it: each async one that waits is half a KiB for as long as its stream is silent. */
   async #next (): Promise<Batch<unknown> | undefined> {
     while (!this.#tailSent) {
-      const pulled = await this.#pull()
+      this.#checkGoing(this.#source?.stage)
+      this.#source ??= await this.#open()
+      if (++this.#pulls % PULLS_A_TURN === 0) await this.guard(nextTurn())
+      const item = await this.guard(this.#source.iterator.next())
+      // The upstream need not wait for the hook, but what it says does.
+      if (this.#starting !== undefined) await this.guard(this.#starting)
+      const pulled = this.#framesOf(item, this.#source.stage)
       const frames = this.#eventHooks.length === 0 ? pulled : await this.#applyHooks(pulled)
       if (frames.length > 0) return { frames: this.#counted(frames) }
     }
     return undefined
   }
 
+  #framesOf (item: IteratorResult<unknown>, stage: Stage): Batch<unknown>['frames'] {
+    if (item.done !== true) return stage.frames(item.value)
+    this.#tailSent = true
+    return stage.tail()
+  }
+
   /**
    * Hands on all batches. Behind the first, which opens the source and has seen its hooks begin, a source that can push
    * does so, without a promise a batch, where no hook must see each event.
-   * @param take Takes a batch, at once; returns a promise when the next must wait.
-   * @throws As {@link next}, and what `take` throws.
+   * @throws As {@link next}, and what the taker throws.
    */
-  async each (take: Take<Batch<unknown>>): Promise<void> {
-    while (await this.#handOn(take)) if (this.#canPush) await this.guard(this.#push(take))
+  async each (taker: Taker<Batch<unknown>>): Promise<void> {
+    while (await this.#handOn(taker)) if (this.#canPush) await this.guard(this.#push(taker))
   }
 
   /**
    * Hands on one batch; returns whether there was one. Not within {@link each}: an async function holds what it had in
    * its variables for as long as it waits, and a batch holds the whole network chunk that it came in.
    */
-  async #handOn (take: Take<Batch<unknown>>): Promise<boolean> {
+  async #handOn (taker: Taker<Batch<unknown>>): Promise<boolean> {
     const batch = await this.next()
     if (batch === undefined) return false
-    const ready = take(batch)
+    const ready = taker.take(batch)
     if (ready !== undefined) await this.guard(ready)
     return true
   }
@@ -283,19 +298,6 @@ export class StreamRun implements OpenStream {
     return this.#finishing
   }
 
-  async #pull (): Promise<Batch<unknown>['frames']> {
-    this.#checkGoing(this.#source?.stage)
-    this.#source ??= await this.#open()
-    if (++this.#pulls % PULLS_A_TURN === 0) await this.guard(nextTurn())
-    const { iterator, stage } = this.#source
-    const item = await this.guard(iterator.next())
-    // The upstream need not wait for the hook, but what it says does.
-    if (this.#starting !== undefined) await this.guard(this.#starting)
-    if (item.done !== true) return stage.frames(item.value)
-    this.#tailSent = true
-    return stage.tail()
-  }
-
   async #open (): Promise<OpenedSource> {
     const open = this.#openSource as OpenSource
     this.#openSource = undefined
@@ -316,13 +318,19 @@ export class StreamRun implements OpenStream {
     return 'pushInto' in iterator && this.#eventHooks.length === 0 && !this.#tailSent
   }
 
-  async #push (take: Take<Batch<unknown>>): Promise<void> {
+  #push (taker: Taker<Batch<unknown>>): Promise<void> {
     const { iterator, stage } = this.#source as OpenedSource
-    await (iterator as AsyncIterator<unknown> & PushedItems<unknown>).pushInto((item) => {
-      this.#checkGoing(stage)
-      const frames = this.#counted(stage.frames(item))
-      return frames.length === 0 ? undefined : take({ frames })
-    })
+    this.#taker = taker
+    this.#stage = stage
+    return (iterator as AsyncIterator<unknown> & PushedItems<unknown>).pushInto(this)
+  }
+
+  /** Takes an item that its source pushes, and hands on what it is. */
+  take (item: unknown): Promise<void> | undefined {
+    const stage = this.#stage as Stage
+    this.#checkGoing(stage)
+    const frames = this.#counted(stage.frames(item))
+    return frames.length === 0 ? undefined : (this.#taker as Taker<Batch<unknown>>).take({ frames })
   }
 
   #checkGoing (stage: Stage | undefined): void {

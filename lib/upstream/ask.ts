@@ -1,4 +1,4 @@
-import type { AdapterContext, Take, UpstreamAdapter } from '../../types/adapter.ts'
+import type { AdapterContext, Taker, UpstreamAdapter } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { ModelNotFoundError, UpstreamTotalTimeoutError, isLlmError } from '../errors.ts'
@@ -6,9 +6,10 @@ import type { ResolvedUpstreamOptions } from '../options.ts'
 import { hidePrompts } from './hide-prompts.ts'
 import { LinkedAbort, guard } from './linked-abort.ts'
 import { encodeRequest } from './openai/encode-request.ts'
-import { PushedAnswer } from './pushed-answer.ts'
+import { PushedAnswer, type Consumer } from './pushed-answer.ts'
 import { createRedactors, type Redactor } from './redact.ts'
 import { retryDelayMs, waitBeforeRetry } from './retry.ts'
+import { Wheel } from '../wheel.ts'
 
 /** What an upstream is asked, before a transport puts it in its own form. */
 export interface PreparedRequest extends Redactor {
@@ -22,18 +23,21 @@ export interface PreparedRequest extends Redactor {
   readonly choices: number
   /** Aborts when nobody wants the answer any more. */
   readonly signal: AbortSignal
+  /** The one timer of all requests to this upstream. */
+  readonly wheel: Wheel
 }
 
 /**
  * How a transport asks: given a request, it makes a function that asks once. That hands on nothing before the answer
  * begins; until then a failure may be retried.
  */
-export type Transport = (request: PreparedRequest) => (take: Take<Batch>) => Promise<void>
+export type Transport = (request: PreparedRequest) => (taker: Taker<Batch>) => Promise<void>
 
 /** An upstream, however it is spoken to. */
 interface Upstream {
   readonly options: ResolvedUpstreamOptions
   readonly transport: Transport
+  readonly wheel: Wheel
   /** Keeps the secrets of a request with this key, and those of its own headers. */
   readonly redactorOf: (apiKey: string | undefined) => Redactor
 }
@@ -49,8 +53,9 @@ interface Question {
  * and bounds all tries by `totalTimeoutMs`.
  */
 export function createAdapter (options: ResolvedUpstreamOptions, transport: Transport): UpstreamAdapter {
-  const upstream = { options, transport, redactorOf: createRedactors({ ...options.headers, ...queryOf(options.baseUrl) }) }
-  return (request, context) => new PushedAnswer<Batch>((take) => ask(upstream, { request, context }, take))
+  const redactorOf = createRedactors({ ...options.headers, ...queryOf(options.baseUrl) })
+  const upstream = { options, transport, redactorOf, wheel: new Wheel() }
+  return (request, context) => new PushedAnswer<Batch>((consumer) => ask(upstream, { request, context }, consumer))
 }
 
 /** Some upstreams want their key in the address, and a host may have put it there. */
@@ -58,21 +63,22 @@ function queryOf (baseUrl: string): Record<string, string> {
   return Object.fromEntries(new URL(baseUrl).searchParams)
 }
 
-async function ask (upstream: Upstream, { request, context }: Question, take: Take<Batch>): Promise<void> {
+async function ask (upstream: Upstream, question: Question, consumer: Consumer<Batch>): Promise<void> {
   const { totalTimeoutMs, models } = upstream.options
+  const { request, context } = question
   checkModel(request.model, models)
-  if (totalTimeoutMs === 0) return askPrepared(upstream, { request, context }, take)
+  if (totalTimeoutMs === 0) return askPrepared(upstream, question, consumer)
   const total = new LinkedAbort(context.signal)
   const timer = total.abortAfter(totalTimeoutMs, () => new UpstreamTotalTimeoutError())
   try {
-    await askPrepared(upstream, { request, context: { ...context, signal: total.signal } }, take)
+    await askPrepared(upstream, { ...question, context: { ...context, signal: total.signal } }, consumer)
   } finally {
     clearTimeout(timer)
     total.release()
   }
 }
 
-async function askPrepared (upstream: Upstream, { request, context }: Question, take: Take<Batch>): Promise<void> {
+async function askPrepared (upstream: Upstream, { request, context }: Question, consumer: Consumer<Batch>): Promise<void> {
   const { options: { mapRequest, apiKey: ownKey }, transport } = upstream
   const { signal } = context
   // A host's function may hang, whatever it does with the signal.
@@ -80,40 +86,37 @@ async function askPrepared (upstream: Upstream, { request, context }: Question, 
   const apiKey = typeof ownKey === 'function' ? await guard(signal, async () => ownKey(mapped, context)) : ownKey
   const question = { request: mapped, context }
   const askOnce = transport(prepare(upstream, question, apiKey))
-  for (let tries = 1, isOver = false; !isOver; tries++) isOver = await tryOnce(askOnce, { upstream, question, tries, take })
+  return tryFrom(1, { askOnce, upstream, question, consumer })
 }
 
-/** One try among others. */
-interface Try {
+/** What is tried. */
+interface Tried {
+  readonly askOnce: ReturnType<Transport>
   readonly upstream: Upstream
   readonly question: Question
-  /** Which it is, from 1. */
-  readonly tries: number
-  readonly take: Take<Batch>
+  readonly consumer: Consumer<Batch>
 }
 
 /**
- * Asks once. After a failure that came before the answer began, it waits until another try may be made.
- * @returns Whether the answer is whole.
+ * Asks. After a failure that came before the answer began, it waits until another try may be made. A promise's callback
+ * and no async function: of those, each holds all its variables for as long as the answer takes.
+ * @param tries Which try it is, from 1.
  * @throws The failure, when it came later, or another try is of no use.
  */
-async function tryOnce (askOnce: ReturnType<Transport>, { upstream, question, tries, take }: Try): Promise<boolean> {
+function tryFrom (tries: number, tried: Tried): Promise<void> {
+  return tried.askOnce(tried.consumer).catch(async (error) => {
+    await waitForNextTry(error, tries, tried)
+    return tryFrom(tries + 1, tried)
+  })
+}
+
+async function waitForNextTry (error: unknown, tries: number, { upstream, question, consumer }: Tried): Promise<void> {
   const { request, context: { log, signal } } = question
-  let answered = false
-  try {
-    await askOnce((batch) => {
-      answered = true
-      return take(batch)
-    })
-    return true
-  } catch (error) {
-    withoutPrompts(error, request)
-    const delayMs = answered || signal.aborted ? undefined : retryDelayMs(error, tries, upstream.options.retry)
-    if (delayMs === undefined) throw error
-    log.warn({ err: error, tries, delayMs }, 'the upstream failed before the first token, trying again')
-    await waitBeforeRetry(delayMs, signal)
-    return false
-  }
+  withoutPrompts(error, request)
+  const delayMs = consumer.began || signal.aborted ? undefined : retryDelayMs(error, tries, upstream.options.retry)
+  if (delayMs === undefined) throw error
+  log.warn({ err: error, tries, delayMs }, 'the upstream failed before the first token, trying again')
+  await waitBeforeRetry(delayMs, signal)
 }
 
 function checkModel (model: string | undefined, models: readonly string[] | undefined): void {
@@ -122,11 +125,11 @@ function checkModel (model: string | undefined, models: readonly string[] | unde
 }
 
 /** @param apiKey One that is read from a file ends with a line break, which no header may have. */
-function prepare ({ options, redactorOf }: Upstream, { request, context: { signal } }: Question, apiKey: string | undefined): PreparedRequest {
+function prepare ({ options, redactorOf, wheel }: Upstream, { request, context: { signal } }: Question, apiKey: string | undefined): PreparedRequest {
   const body = encodeRequest(request, options)
   const key = apiKey?.trim() || undefined
   const { redact, isClean, shortestSecret } = redactorOf(key)
-  return { body, apiKey: key, model: String(body.model ?? ''), choices: request.n ?? 1, signal, redact, isClean, shortestSecret }
+  return { body, apiKey: key, model: String(body.model ?? ''), choices: request.n ?? 1, signal, wheel, redact, isClean, shortestSecret }
 }
 
 /** Error texts of upstreams quote prompts, and errors are logged. */

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import { request as undiciRequest, type Dispatcher } from 'undici'
-import type { Take } from '../../types/adapter.ts'
+import type { Taker } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
 import {
@@ -34,9 +34,9 @@ const REUSE_WAIT_MS = 100
  *
  * The upstream's connection is closed on every way out but a whole answer.
  */
-export async function attempt (request: AttemptRequest, take: Take<Batch>): Promise<void> {
+export async function attempt (request: AttemptRequest, taker: Taker<Batch>): Promise<void> {
   const limits = new AttemptLimits(request)
-  const { model, choices, redact, isClean, shortestSecret, options: { maxFrameBytes } } = request
+  const { model, choices, wheel, redact, isClean, shortestSecret, options: { maxFrameBytes } } = request
   const reader = new AnswerReader({ model, choices, redact, isClean, shortestSecret, maxFrameBytes })
   let body: Readable | undefined
   let isWhole = false
@@ -48,8 +48,8 @@ export async function attempt (request: AttemptRequest, take: Take<Batch>): Prom
     body.on('error', () => {})
     limits.watchIdle()
     const kind = await checkResponse(response, { redact: request.redact, onChunk: () => limits.touchIdle() })
-    if (kind === 'json') return await take(await readJson(response, request, limits))
-    await new StreamedAnswer(decodedBody(response), { reader, limits, take }).over
+    if (kind === 'json') return await taker.take(await readJson(response, request, limits))
+    await new StreamedAnswer(decodedBody(response), { reader, limits, wheel, taker }).over
     isWhole = reader.done
   } catch (error) {
     throw limits.reasonFor(error, (error) => errorOfStatus(error, request) ?? connectionError(error))

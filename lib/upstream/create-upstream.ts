@@ -1,15 +1,21 @@
-import type { AdapterContext, Take, UpstreamAdapter } from '../../types/adapter.ts'
+import type { AdapterContext, UpstreamAdapter } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import type { StreamEvent } from '../schemas/stream-event.ts'
 import type { ResolvedPluginOptions } from '../options.ts'
 import { httpAdapter } from './http-adapter.ts'
-import { PushedAnswer, eachItem } from './pushed-answer.ts'
+import { PushedAnswer, eachItem, type Consumer } from './pushed-answer.ts'
 import { isWorthFailover } from './retry.ts'
 import { webSocketAdapter } from './websocket/adapter.ts'
 
 /** What adapters yield. */
 type AnswerItem = Batch | StreamEvent | readonly StreamEvent[]
+
+/** Who asks what. */
+interface Question {
+  readonly request: ChatRequest
+  readonly context: AdapterContext
+}
 
 const makers = { openai: httpAdapter, websocket: webSocketAdapter }
 
@@ -19,22 +25,18 @@ export function createUpstream (upstreams: ResolvedPluginOptions['upstream']): U
   const [only] = adapters
   // No layer between: ending the stream reaches the adapter's own iterator, whatever it waits for.
   if (only !== undefined && adapters.length === 1) return only
-  const adapter: UpstreamAdapter = (request, context) => new PushedAnswer((take: Take<AnswerItem>) => askInOrder(adapters, request, context, take))
+  const adapter: UpstreamAdapter = (request, context) => new PushedAnswer<AnswerItem>((consumer) => askInOrder(adapters, { request, context }, consumer))
   adapter.close = async () => { await Promise.all(adapters.map(async (one) => one.close?.())) }
   return adapter
 }
 
 /** The first upstream that begins to answer is the one: what was shown cannot be taken back. */
-async function askInOrder (adapters: readonly UpstreamAdapter[], request: ChatRequest, context: AdapterContext, take: Take<AnswerItem>): Promise<void> {
+async function askInOrder (adapters: readonly UpstreamAdapter[], { request, context }: Question, consumer: Consumer<AnswerItem>): Promise<void> {
   for (const [index, adapter] of adapters.entries()) {
-    let answered = false
     try {
-      return await eachItem(adapter(request, context), (item) => {
-        answered = true
-        return take(item)
-      })
+      return await eachItem(adapter(request, context), consumer)
     } catch (error) {
-      if (answered || context.signal.aborted || index === adapters.length - 1 || !isWorthFailover(error)) throw error
+      if (consumer.began || context.signal.aborted || index === adapters.length - 1 || !isWorthFailover(error)) throw error
       context.log.warn({ err: error, upstream: index }, 'the upstream failed before the first token, asking the next')
     }
   }

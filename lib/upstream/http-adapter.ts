@@ -27,10 +27,10 @@ export function httpAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter 
 
 function httpTransport (options: ResolvedUpstreamOptions, dispatcher: Dispatcher): Transport {
   const url = chatUrl(options.baseUrl)
-  return ({ body, apiKey, model, choices, signal, redact, isClean, shortestSecret }) => {
+  return ({ body, apiKey, model, choices, signal, wheel, redact, isClean, shortestSecret }) => {
     const headers = requestHeaders(fixedHeaders, apiKey, options.headers)
-    const request = { url, headers, body: JSON.stringify(body), model, choices, signal, redact, isClean, shortestSecret, options, dispatcher }
-    return (take) => attempt(request, take)
+    const request = { url, headers, body: JSON.stringify(body), model, choices, signal, wheel, redact, isClean, shortestSecret, options, dispatcher }
+    return (taker) => attempt(request, taker)
   }
 }
 

@@ -11,7 +11,7 @@ export class LinkedAbort {
   /** @param source The signal that is followed. */
   constructor (source: AbortSignal) {
     this.#source = source
-    if (source.aborted) this.#follow()
+    if (source.aborted) this.#abort(source.reason)
     else source.addEventListener('abort', this.#follow, { once: true })
   }
 
@@ -32,8 +32,7 @@ export class LinkedAbort {
 
   /** Aborts for a reason of its own; the first reason stays. */
   abort (reason: Error): void {
-    this.#isAborted = true
-    this.#controller.abort(reason)
+    this.#abort(reason)
   }
 
   /** Aborts after a time, unless released before. `0` never does. */
@@ -52,6 +51,11 @@ export class LinkedAbort {
   /** Follows no longer. */
   release (): void {
     this.#source.removeEventListener('abort', this.#follow)
+  }
+
+  #abort (reason: Error): void {
+    this.#isAborted = true
+    this.#controller.abort(reason)
   }
 }
 

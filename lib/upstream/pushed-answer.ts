@@ -1,7 +1,13 @@
-import type { PushedItems, Take } from '../../types/adapter.ts'
+import type { PushedItems, Taker } from '../../types/adapter.ts'
 
-/** Makes an answer: hands each item to `take`, and waits where that says so. */
-export type Produce<Item> = (take: Take<Item>) => Promise<void>
+/** Who wants an answer, as its producer sees it. */
+export interface Consumer<Item> extends Taker<Item> {
+  /** Whether it was given an item: what was shown cannot be taken back. */
+  readonly began: boolean
+}
+
+/** Makes an answer: gives each item to its consumer, and waits where that says so. */
+export type Produce<Item> = (consumer: Consumer<Item>) => Promise<void>
 
 /** Who waits for the next item. */
 interface Waiting<Item> {
@@ -30,14 +36,15 @@ class ConsumerLeft extends Error {
  *
  * States: idle -> (first `next()` or `pushInto()`) producing <-> held, while the consumer has not asked for more -> over.
  */
-export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined>, PushedItems<Item> {
+export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined>, PushedItems<Item>, Consumer<Item> {
   readonly #produce: Produce<Item>
   #producing: Promise<void> | undefined
+  #began = false
   #isOver = false
   #hasLeft = false
   #leaving: Promise<IteratorResult<Item, undefined>> | undefined
   /** Set by {@link pushInto}. */
-  #take: Take<Item> | undefined
+  #taker: Taker<Item> | undefined
   #waiting: Waiting<Item> | undefined
   /** What `next()` returned last. */
   #asked: Promise<unknown> = Promise.resolve()
@@ -56,6 +63,10 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
     return this
   }
 
+  get began (): boolean {
+    return this.#began
+  }
+
   /** @throws What the producer failed with, once. */
   next (): Promise<IteratorResult<Item, undefined>> {
     if (this.#leaving !== undefined) return this.#leaving
@@ -70,8 +81,8 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
     return this.#leaving
   }
 
-  async pushInto (take: Take<Item>): Promise<void> {
-    this.#take = take
+  async pushInto (taker: Taker<Item>): Promise<void> {
+    this.#taker = taker
     // It holds the first item, which holds the chunk that it came in.
     this.#asked = Promise.resolve()
     if (!this.#isOver) this.#goOn()
@@ -109,12 +120,14 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
 
   #goOn (): void {
     this.#held?.resume()
-    this.#producing ??= this.#produce(this.#offer).then(() => this.#end(), (error) => this.#end({ error }))
+    this.#producing ??= this.#produce(this).then(() => this.#end(), (error) => this.#end({ error }))
   }
 
-  readonly #offer = (item: Item): Promise<void> | undefined => {
+  /** Takes an item of the producer; nobody else calls it. */
+  take (item: Item): Promise<void> | undefined {
     if (this.#hasLeft) throw new ConsumerLeft()
-    return this.#take === undefined ? this.#deliver(item) : this.#hand(item, this.#take)
+    this.#began = true
+    return this.#taker === undefined ? this.#deliver(item) : this.#hand(item, this.#taker)
   }
 
   #deliver (item: Item): Promise<void> {
@@ -124,9 +137,9 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
   }
 
   /** What the consumer throws is no failure of the producer, which would take it for one of its upstream. */
-  #hand (item: Item, take: Take<Item>): Promise<void> | undefined {
+  #hand (item: Item, taker: Taker<Item>): Promise<void> | undefined {
     try {
-      const ready = take(item)
+      const ready = taker.take(item)
       return ready === undefined ? undefined : this.#holdUntil(ready)
     } catch (error) {
       this.#failure = { error }
@@ -180,9 +193,9 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
 
 /**
  * Hands on all items of a source, as it can best give them.
- * @throws What the source throws, and what `take` does.
+ * @throws What the source throws, and what `taker` does.
  */
-export async function eachItem<Item> (source: AsyncIterable<Item>, take: Take<Item>): Promise<void> {
-  if ('pushInto' in source) return (source as AsyncIterable<Item> & PushedItems<Item>).pushInto(take)
-  for await (const item of source) await take(item)
+export async function eachItem<Item> (source: AsyncIterable<Item>, taker: Taker<Item>): Promise<void> {
+  if ('pushInto' in source) return (source as AsyncIterable<Item> & PushedItems<Item>).pushInto(taker)
+  for await (const item of source) await taker.take(item)
 }

@@ -1,8 +1,9 @@
 import { finished, type Readable } from 'node:stream'
-import type { Take } from '../../types/adapter.ts'
+import type { Taker } from '../../types/adapter.ts'
 import type { Batch, Frame } from '../../types/batch.ts'
 import { UpstreamTruncatedError, isLlmError } from '../errors.ts'
-import { retryable, type AttemptLimits } from './attempt-limits.ts'
+import { retryable, type AnswerWatch, type AttemptLimits } from './attempt-limits.ts'
+import type { Wheel } from '../wheel.ts'
 import { mayHold } from './may-hold.ts'
 import type { AnswerReader } from './openai/read-answer.ts'
 
@@ -10,8 +11,15 @@ import type { AnswerReader } from './openai/read-answer.ts'
 export interface StreamedAnswerSetup {
   readonly reader: AnswerReader
   readonly limits: AttemptLimits
+  readonly wheel: Wheel
   /** Takes the batches: the first as soon as the answer begins, then one per network chunk. */
-  readonly take: Take<Batch>
+  readonly taker: Taker<Batch>
+}
+
+/** How a body ended. */
+interface BodyEnd {
+  /** `null` or `undefined` where it is whole. */
+  readonly error: unknown
 }
 
 /**
@@ -21,30 +29,35 @@ export interface StreamedAnswerSetup {
  * States: reading <-> waiting, while the consumer is behind -> ended, when all is read -> over. While it waits it reads
  * nothing, so that the body's buffer fills up and the upstream has to wait.
  */
-export class StreamedAnswer {
+export class StreamedAnswer implements AnswerWatch {
+  aliveTurn = 0
   /** Resolves when the answer is whole; rejects with what is wrong with it, behind the frames that precede it. */
   readonly over: Promise<void>
   // What each token needs stands here, and not in one object more: of many paced streams none of it is in a cache.
   readonly #body: Readable
   readonly #reader: AnswerReader
   readonly #limits: AttemptLimits
-  readonly #take: Take<Batch>
+  readonly #wheel: Wheel
+  readonly #taker: Taker<Batch>
   readonly #unwatch: () => void
   #settle!: (error?: unknown) => void
   /** Frames that wait for the answer to begin. */
   #held: Frame[] = []
   #failure: unknown
-  /** How the body ended. */
-  #bodyEnd: { readonly error: unknown } | undefined
+  #bodyEnd: BodyEnd | undefined
+  /** Frames were handed on. */
+  #hasBegun = false
+  #isStopped = false
   #isWaiting = false
   #isEnded = false
   #isOver = false
 
-  constructor (body: Readable, { reader, limits, take }: StreamedAnswerSetup) {
+  constructor (body: Readable, { reader, limits, wheel, taker }: StreamedAnswerSetup) {
     this.#body = body
     this.#reader = reader
     this.#limits = limits
-    this.#take = take
+    this.#wheel = wheel
+    this.#taker = taker
     this.over = new Promise((resolve, reject) => {
       this.#settle = (error) => error === undefined ? resolve() : reject(error)
     })
@@ -53,7 +66,14 @@ export class StreamedAnswer {
       this.#goOn()
     })
     body.on('readable', this.#goOn)
+    limits.watchIdle(this)
+    this.#isStopped = limits.aborted
     this.#goOn()
+  }
+
+  /** The attempt has ended: reads no more. */
+  stop (): void {
+    this.#isStopped = true
   }
 
   readonly #goOn = (): void => {
@@ -71,36 +91,38 @@ export class StreamedAnswer {
       return false
     }
     if (this.#failure !== undefined) this.#endBy(this.#failure)
-    else if (!this.#read()) return false
-    return this.#handOn()
+    else {
+      // What came before its connection failed is there to be read; what nobody wants is not.
+      const chunk: Buffer | null = this.#isStopped ? null : this.#body.read()
+      if (chunk !== null) return this.#readChunk(chunk)
+      if (this.#bodyEnd === undefined) return false
+      this.#endByBody(this.#bodyEnd)
+    }
+    return this.#handOnHeld()
   }
 
-  /** Reads what is there; returns whether there was anything. */
-  #read (): boolean {
-    // What came before its connection failed is there to be read; what nobody wants is not.
-    const chunk: Buffer | null = this.#limits.ended ? null : this.#body.read()
-    if (chunk !== null) this.#readChunk(chunk)
-    else if (this.#bodyEnd === undefined) return false
-    else if (this.#bodyEnd.error != null) this.#endBy(this.#bodyEnd.error)
-    else this.#end()
-    return true
-  }
-
-  #readChunk (chunk: Buffer): void {
-    this.#limits.touchIdle()
+  #readChunk (chunk: Buffer): boolean {
+    this.aliveTurn = this.#wheel.turn
     const { frames, failure } = this.#reader.read(chunk)
-    if (this.#held.length === 0) this.#held = frames
-    else this.#held.push(...frames)
+    // Nothing is held of an answer that has begun: its frames go on without being written down here.
+    if (this.#hasBegun && failure === undefined && !this.#reader.done) return frames.length === 0 || this.#handOn(frames)
+    this.#held.push(...frames)
     this.#failure = failure
     if (failure === undefined && this.#reader.done) this.#end()
+    return this.#handOnHeld()
+  }
+
+  #endByBody ({ error }: BodyEnd): void {
+    if (error == null) this.#end()
+    else this.#endBy(error)
   }
 
   /** Once an answer is whole, how its connection ends, or that it does not, is of no interest. */
   #endBy (error: unknown): void {
-    const { ended, unwanted } = this.#limits
+    const { aborted, sourceAborted } = this.#limits
     this.#failure = undefined
-    if (!this.#reader.isWhole || unwanted || (isLlmError(error) && !ended)) {
-      throw isLlmError(error) || ended ? error : retryable(new UpstreamTruncatedError({ cause: error }))
+    if (!this.#reader.isWhole || sourceAborted || (isLlmError(error) && !aborted)) {
+      throw isLlmError(error) || aborted ? error : retryable(new UpstreamTruncatedError({ cause: error }))
     }
     this.#end()
   }
@@ -114,13 +136,18 @@ export class StreamedAnswer {
     }
   }
 
-  /** Hands on what is due; returns whether the consumer takes more at once. */
-  #handOn (): boolean {
+  /** Hands on what is held, if it is due; returns whether there may be another step at once. */
+  #handOnHeld (): boolean {
     if (!this.#isDue) return true
     const frames = this.#held
     this.#held = []
+    this.#hasBegun = true
     this.#limits.answered()
-    const ready = this.#take({ frames })
+    return this.#handOn(frames)
+  }
+
+  #handOn (frames: Frame[]): boolean {
+    const ready = this.#taker.take({ frames })
     if (ready !== undefined) this.#waitFor(ready)
     return ready === undefined && this.#hasMore
   }

@@ -8,6 +8,7 @@ import { resolveUpstreamOptions } from '../../lib/options.ts'
 import type { Batch } from '../../lib/index.ts'
 import { attempt } from '../../lib/upstream/attempt.ts'
 import { PushedAnswer } from '../../lib/upstream/pushed-answer.ts'
+import { Wheel } from '../../lib/wheel.ts'
 import { deferred, sleep, soon, turn, untilStill, watchProcess } from '../helper.ts'
 import {
   DONE, FINISH, HELLO, HI, RAW_HEAD, ROLE, SOON_MS, USAGE, ask, chunk, countTimers, createAdapter, createContext, failure,
@@ -805,7 +806,7 @@ t.test('attempt() asks once and takes secrets out of the answer', async (t) => {
   t.teardown(() => dispatcher.close())
   const { signal } = new AbortController()
 
-  const { text, error } = await read(new PushedAnswer<Batch>((take) => attempt({
+  const { text, error } = await read(new PushedAnswer<Batch>((consumer) => attempt({
     url: new URL(`${upstream.baseUrl}/chat/completions`),
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ ...HI, stream: true }),
@@ -816,8 +817,9 @@ t.test('attempt() asks once and takes secrets out of the answer', async (t) => {
     redact: (text) => text.replaceAll('secret', '*'),
     isClean: (text) => !text.includes('secret'),
     shortestSecret: 6,
+    wheel: new Wheel(),
     signal
-  }, take)))
+  }, consumer)))
 
   t.equal(error, undefined)
   t.equal(text, 'Your key is sk-*-key')

@@ -1,18 +1,23 @@
 import t from 'tap'
-import type { Take } from '../../types/adapter.ts'
+import type { Taker } from '../../types/adapter.ts'
 import { PushedAnswer, eachItem } from '../../lib/upstream/pushed-answer.ts'
 import { deferred, turn, watchProcess } from '../helper.ts'
 
 const watched = watchProcess(t)
 
+/** Who takes items by a function. */
+function taker (take: Taker<number>['take']): Taker<number> {
+  return { take }
+}
+
 /** Produces numbers from 1, and notes what became of it. */
 function counting (last: number, failure?: Error) {
   const seen: string[] = []
-  const answer = new PushedAnswer<number>(async (take) => {
+  const answer = new PushedAnswer<number>(async (consumer) => {
     try {
       for (let number = 1; number <= last; number++) {
         seen.push(`${number}`)
-        await take(number)
+        await consumer.take(number)
       }
       if (failure !== undefined) throw failure
     } catch (error) {
@@ -105,10 +110,10 @@ t.test('a later next() does not overtake one that waits', async (t) => {
 
 t.test('a consumer that leaves while it takes an item stops the producer', async (t) => {
   const { answer, seen } = counting(9)
-  const over = answer.pushInto(() => {
+  const over = answer.pushInto(taker(() => {
     void answer.return()
     return new Promise(() => {})
-  })
+  }))
 
   await t.rejects(over, { message: 'the consumer takes no more' })
   t.strictSame(seen, ['1', 'failed: the consumer takes no more', 'released'])
@@ -117,12 +122,14 @@ t.test('a consumer that leaves while it takes an item stops the producer', async
 t.test('pushInto() pushes all items, in the turn in which they come', async (t) => {
   const taken: number[] = []
   let inTurn = false
-  const answer = new PushedAnswer<number>(async (take) => {
-    for (const number of [1, 2, 3]) t.equal(take(number), undefined)
+  const answer = new PushedAnswer<number>(async (consumer) => {
+    t.equal(consumer.began, false)
+    for (const number of [1, 2, 3]) t.equal(consumer.take(number), undefined)
+    t.equal(consumer.began, true)
     inTurn = taken.length === 3
   })
 
-  await answer.pushInto((number) => { taken.push(number); return undefined })
+  await answer.pushInto(taker((number) => { taken.push(number); return undefined }))
 
   t.strictSame(taken, [1, 2, 3])
   t.equal(inTurn, true)
@@ -133,7 +140,7 @@ t.test('pushInto() goes on behind what next() returned', async (t) => {
   const taken: number[] = []
   await answer.next()
 
-  await answer.pushInto((number) => { taken.push(number); return undefined })
+  await answer.pushInto(taker((number) => { taken.push(number); return undefined }))
 
   t.strictSame(taken, [2, 3])
   t.strictSame(await answer.next(), { done: true, value: undefined })
@@ -143,13 +150,13 @@ t.test('pushInto() of an answer that is over pushes nothing', async () => {
   const { answer } = counting(0)
   await answer.next()
 
-  await answer.pushInto(() => { throw new Error('nothing is left') })
+  await answer.pushInto(taker(() => { throw new Error('nothing is left') }))
 })
 
 t.test('the producer waits for as long as the consumer says', async (t) => {
   const { answer, seen } = counting(2)
   const ready = deferred<undefined>()
-  const over = answer.pushInto((number) => number === 1 ? ready.promise : undefined)
+  const over = answer.pushInto(taker((number) => number === 1 ? ready.promise : undefined))
   await turn()
   t.strictSame(seen, ['1'])
 
@@ -162,10 +169,10 @@ t.test('the producer waits for as long as the consumer says', async (t) => {
 t.test('pushInto() throws what the producer failed with', async (t) => {
   const { answer } = counting(1, new Error('no more'))
 
-  await t.rejects(answer.pushInto(() => undefined), new Error('no more'))
+  await t.rejects(answer.pushInto(taker(() => undefined)), new Error('no more'))
 })
 
-const refusals: Record<string, Take<number>> = {
+const refusals: Record<string, Taker<number>['take']> = {
   'throws at once': () => { throw new Error('too much') },
   'rejects later': async () => { throw new Error('too much') }
 }
@@ -173,7 +180,7 @@ for (const [how, take] of Object.entries(refusals)) {
   t.test(`a consumer that ${how} stops the producer, which does not see its error`, async (t) => {
     const { answer, seen } = counting(9)
 
-    await t.rejects(answer.pushInto(take), new Error('too much'))
+    await t.rejects(answer.pushInto(taker(take)), new Error('too much'))
 
     t.strictSame(seen, ['1', 'failed: the consumer takes no more', 'released'])
   })
@@ -181,7 +188,7 @@ for (const [how, take] of Object.entries(refusals)) {
 
 t.test('pushInto() that is cut short by return() never looks like a whole answer', async (t) => {
   const { answer, seen } = counting(9)
-  const over = answer.pushInto(() => new Promise(() => {}))
+  const over = answer.pushInto(taker(() => new Promise(() => {})))
   await turn()
 
   await answer.return()
@@ -192,8 +199,8 @@ t.test('pushInto() that is cut short by return() never looks like a whole answer
 
 t.test('a producer that waits for its upstream is stopped with what it has next', async (t) => {
   const upstream = deferred<number>()
-  const answer = new PushedAnswer<number>(async (take) => { await take(await upstream.promise) })
-  const over = answer.pushInto(() => { throw new Error('nobody wants it') })
+  const answer = new PushedAnswer<number>(async (consumer) => { await consumer.take(await upstream.promise) })
+  const over = answer.pushInto(taker(() => { throw new Error('nobody wants it') }))
   const returned = answer.return()
   await turn()
   upstream.resolve(1)
@@ -206,7 +213,7 @@ t.test('eachItem() pushes where the source can, and pulls where it cannot', asyn
   const sources: Array<AsyncIterable<number>> = [counting(3).answer, (async function * () { yield * [1, 2, 3] })()]
   for (const source of sources) {
     const taken: number[] = []
-    await eachItem(source, (number) => { taken.push(number); return number === 2 ? Promise.resolve() : undefined })
+    await eachItem(source, taker((number) => { taken.push(number); return number === 2 ? Promise.resolve() : undefined }))
     t.strictSame(taken, [1, 2, 3])
   }
 })

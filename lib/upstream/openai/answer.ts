@@ -143,9 +143,12 @@ export class Answer {
 
   #start (): Frame[] {
     const [first, ...others] = this.#held as [Frame, ...Frame[]]
+    const start = this.#startEvent()
     this.#isStarted = true
     this.#held = []
-    return [{ ...first, events: [this.#startEvent(), ...first.events] }, ...others]
+    // A parsed chunk would stay for as long as its answer.
+    this.#names = {}
+    return [{ ...first, events: [start, ...first.events] }, ...others]
   }
 
   #startEvent (): StartEvent {

@@ -22,18 +22,21 @@ export class BytePattern {
   /** The same bytes. */
   readonly text: BinaryText
   readonly length: number
-  /** No `Float64Array`: its bytes stand outside of the heap, one more place that is in no cache when a token comes. */
+  /**
+   * From eight to eight bytes, and the last eight, some of which may be in the word before, too; none where there are
+   * fewer. No `Float64Array`: its
+   * bytes stand outside of the heap, one more place that is in no cache when a token comes.
+   */
   readonly #words: readonly number[]
-  /** The last eight bytes, some of which may be in the last of the words, too. */
-  readonly #lastWord: number
 
   /** @param text Without NUL, of which a double would not know the sign. */
   constructor (text: BinaryText) {
     const { buffer, view } = bytesOf(Buffer.from(text, 'latin1'))
     this.text = text
     this.length = buffer.length
-    this.#words = Array.from({ length: Math.floor(buffer.length / WORD_BYTES) }, (_, index) => view.getFloat64(index * WORD_BYTES, true))
-    this.#lastWord = buffer.length < WORD_BYTES ? NaN : view.getFloat64(buffer.length - WORD_BYTES, true)
+    const last = buffer.length - WORD_BYTES
+    const count = last < 0 ? 0 : Math.ceil(buffer.length / WORD_BYTES)
+    this.#words = Array.from({ length: count }, (_, index) => view.getFloat64(Math.min(index * WORD_BYTES, last), true))
   }
 
   /** Whether the bytes stand there. */
@@ -42,9 +45,10 @@ export class BytePattern {
     if (end > view.byteLength) return false
     const words = this.#words
     if (words.length === 0) return buffer.toString('latin1', start, end) === this.text
-    for (let index = 0, at = start; index < words.length; index++, at += WORD_BYTES) {
+    const last = words.length - 1
+    for (let index = 0, at = start; index < last; index++, at += WORD_BYTES) {
       if (view.getFloat64(at, true) !== words[index]) return false
     }
-    return view.getFloat64(end - WORD_BYTES, true) === this.#lastWord
+    return view.getFloat64(end - WORD_BYTES, true) === words[last]
   }
 }

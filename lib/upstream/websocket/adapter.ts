@@ -37,6 +37,6 @@ function webSocketTransport (options: ResolvedUpstreamOptions, sockets: Sockets)
       api_key: credentials === 'query' ? apiKey : ''
     }
     const request = { ...prepared, url: socketUrl(options.baseUrl, query), headers, frame: encodeFrame(body, frames), options, sockets }
-    return (take) => attempt(request, take)
+    return (taker) => attempt(request, taker)
   }
 }

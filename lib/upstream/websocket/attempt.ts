@@ -1,5 +1,5 @@
 import { WebSocket, type RawData } from 'ws'
-import type { Take } from '../../../types/adapter.ts'
+import type { Taker } from '../../../types/adapter.ts'
 import type { Batch, Frame } from '../../../types/batch.ts'
 import { UpstreamContentError, withDetails } from '../../errors.ts'
 import type { ResolvedUpstreamOptions } from '../../options.ts'
@@ -32,7 +32,7 @@ const CLOSE_WAIT_MS = 1_000
  *
  * The connection is closed on every way out: politely after a whole answer, else at once.
  */
-export async function attempt (request: SocketRequest, take: Take<Batch>): Promise<void> {
+export async function attempt (request: SocketRequest, taker: Taker<Batch>): Promise<void> {
   const { options: { connectTimeoutMs, maxFrameBytes }, redact } = request
   const limits = new AttemptLimits(request)
   const decoder = new FrameDecoder(request)
@@ -43,7 +43,7 @@ export async function attempt (request: SocketRequest, take: Take<Batch>): Promi
     const inbox = createInbox(socket, decoder, request, limits)
     await limits.guard(handshake(socket, { connectTimeoutMs, redact, limits }))
     socket.send(request.frame)
-    await decodeMessages(inbox, { decoder, limits, take })
+    await decodeMessages(inbox, { decoder, limits, taker })
   } catch (error) {
     throw limits.reasonFor(error, (error) => errorFromSocket(error, maxFrameBytes))
   } finally {
@@ -76,10 +76,10 @@ function binaryError (): Error {
 interface Decoding {
   readonly decoder: FrameDecoder
   readonly limits: AttemptLimits
-  readonly take: Take<Batch>
+  readonly taker: Taker<Batch>
 }
 
-async function decodeMessages (inbox: Inbox, { decoder, limits, take }: Decoding): Promise<void> {
+async function decodeMessages (inbox: Inbox, { decoder, limits, taker }: Decoding): Promise<void> {
   let held: Frame[] = []
   let bytes = 0
   while (!decoder.done) {
@@ -92,7 +92,7 @@ async function decodeMessages (inbox: Inbox, { decoder, limits, take }: Decoding
       bytes = 0
       limits.answered()
       limits.pauseIdle()
-      await take(batch)
+      await taker.take(batch)
       limits.watchIdle()
     }
     if (failure !== undefined) throw failure
