@@ -30,6 +30,12 @@ export function turn (): Promise<void> {
   return new Promise((resolve) => { setImmediate(resolve) })
 }
 
+/** Keeps the process alive until the test is over: what only timers without a reference will end does not. */
+export function stayAlive (t: Test): void {
+  const timer = setInterval(() => {}, 60_000)
+  t.teardown(() => clearInterval(timer))
+}
+
 /** Tests wait for events; this only bounds how long they wait for one that never comes. */
 const PATIENCE_MS = 20_000
 

@@ -1,6 +1,6 @@
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { Wheel, type WheelEntry } from '../lib/wheel.ts'
-import { deferred, soon, sleep, until } from './helper.ts'
+import { deferred, sleep, soon, stayAlive, until } from './helper.ts'
 
 /** An entry that notes when it was looked at, on the clock of `performance.now()`. */
 class Entry implements WheelEntry {
@@ -12,12 +12,6 @@ class Entry implements WheelEntry {
     this.looks.push(now)
     this.onLook()
   }
-}
-
-/** The wheel keeps no process alive, so the test does. */
-function stayAlive (t: Test): void {
-  const timer = setInterval(() => {}, 60_000)
-  t.teardown(() => clearInterval(timer))
 }
 
 t.test('an entry is looked at once, not before its time', async (t) => {

@@ -80,7 +80,7 @@ export class ReadableSink implements Sink {
   write (messages: readonly Message[]): number {
     if (this.#ended || this.#closed) return 0
     const parts = toBytes(messages)
-    const length = lengthOf(parts)
+    const length = parts.reduce((sum, part) => sum + part.length, 0)
     this.#pushed += length
     if (length <= PIECE_BYTES) this.#push(parts)
     else for (const part of parts) for (const piece of pieces(part)) this.#push([piece])
@@ -268,12 +268,6 @@ function toBytes (messages: readonly Message[]): readonly Uint8Array[] {
   }
   if (text !== '') parts.push(Buffer.from(text))
   return parts
-}
-
-function lengthOf (parts: readonly Uint8Array[]): number {
-  let length = 0
-  for (const part of parts) length += part.length
-  return length
 }
 
 /** Whether it is one run of texts, as nearly all is at the pace of a model. */

@@ -89,7 +89,7 @@ class Writer implements WheelEntry, Taker<Batch<unknown>> {
   readonly #maxEventBytes: number
   readonly #wheel: Wheel
   /** When the client got something last: the wheel's turn. */
-  #writtenTurn = 0
+  #writtenTurn: number
 
   constructor ({ run, encoder, sink, options, wheel }: PumpSetup) {
     this.#run = run

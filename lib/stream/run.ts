@@ -72,7 +72,7 @@ export class StreamRun implements OpenStream, Taker<unknown> {
   #recorder: Recorder | undefined
   #isAlone = false
   #tailSent = false
-  /** Set while the source pushes. */
+  /** Set while the source pushes: who takes its batches, and the source's stage, which each token needs. */
   #taker: Taker<Batch<unknown>> | undefined
   #stage: Stage | undefined
   #events = 0

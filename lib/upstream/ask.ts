@@ -3,13 +3,13 @@ import type { Batch } from '../../types/batch.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { ModelNotFoundError, UpstreamTotalTimeoutError, isLlmError } from '../errors.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
+import { Wheel } from '../wheel.ts'
 import { hidePrompts } from './hide-prompts.ts'
 import { LinkedAbort, guard } from './linked-abort.ts'
 import { encodeRequest } from './openai/encode-request.ts'
 import { PushedAnswer, type Consumer } from './pushed-answer.ts'
 import { createRedactors, type Redactor } from './redact.ts'
 import { retryDelayMs, waitBeforeRetry } from './retry.ts'
-import { Wheel } from '../wheel.ts'
 
 /** What an upstream is asked, before a transport puts it in its own form. */
 export interface PreparedRequest extends Redactor {
@@ -63,15 +63,14 @@ function queryOf (baseUrl: string): Record<string, string> {
   return Object.fromEntries(new URL(baseUrl).searchParams)
 }
 
-async function ask (upstream: Upstream, question: Question, consumer: Consumer<Batch>): Promise<void> {
+async function ask (upstream: Upstream, { request, context }: Question, consumer: Consumer<Batch>): Promise<void> {
   const { totalTimeoutMs, models } = upstream.options
-  const { request, context } = question
   checkModel(request.model, models)
-  if (totalTimeoutMs === 0) return askPrepared(upstream, question, consumer)
+  if (totalTimeoutMs === 0) return askPrepared(upstream, { request, context }, consumer)
   const total = new LinkedAbort(context.signal)
   const timer = total.abortAfter(totalTimeoutMs, () => new UpstreamTotalTimeoutError())
   try {
-    await askPrepared(upstream, { ...question, context: { ...context, signal: total.signal } }, consumer)
+    await askPrepared(upstream, { request, context: { ...context, signal: total.signal } }, consumer)
   } finally {
     clearTimeout(timer)
     total.release()

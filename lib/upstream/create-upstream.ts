@@ -11,12 +11,6 @@ import { webSocketAdapter } from './websocket/adapter.ts'
 /** What adapters yield. */
 type AnswerItem = Batch | StreamEvent | readonly StreamEvent[]
 
-/** Who asks what. */
-interface Question {
-  readonly request: ChatRequest
-  readonly context: AdapterContext
-}
-
 const makers = { openai: httpAdapter, websocket: webSocketAdapter }
 
 /** Makes one adapter of the `upstream` option: a single one, or a list that is tried in order. */
@@ -25,13 +19,13 @@ export function createUpstream (upstreams: ResolvedPluginOptions['upstream']): U
   const [only] = adapters
   // No layer between: ending the stream reaches the adapter's own iterator, whatever it waits for.
   if (only !== undefined && adapters.length === 1) return only
-  const adapter: UpstreamAdapter = (request, context) => new PushedAnswer<AnswerItem>((consumer) => askInOrder(adapters, { request, context }, consumer))
+  const adapter: UpstreamAdapter = (request, context) => new PushedAnswer<AnswerItem>((consumer) => askInOrder(adapters, request, context, consumer))
   adapter.close = async () => { await Promise.all(adapters.map(async (one) => one.close?.())) }
   return adapter
 }
 
 /** The first upstream that begins to answer is the one: what was shown cannot be taken back. */
-async function askInOrder (adapters: readonly UpstreamAdapter[], { request, context }: Question, consumer: Consumer<AnswerItem>): Promise<void> {
+async function askInOrder (adapters: readonly UpstreamAdapter[], request: ChatRequest, context: AdapterContext, consumer: Consumer<AnswerItem>): Promise<void> {
   for (const [index, adapter] of adapters.entries()) {
     try {
       return await eachItem(adapter(request, context), consumer)

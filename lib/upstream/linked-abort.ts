@@ -53,6 +53,7 @@ export class LinkedAbort {
     this.#source.removeEventListener('abort', this.#follow)
   }
 
+  /** Not {@link abort} for a source that has aborted: what a subclass adds to that is not there yet. */
   #abort (reason: Error): void {
     this.#isAborted = true
     this.#controller.abort(reason)

@@ -1,9 +1,9 @@
 import { getEventListeners, once } from 'node:events'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import { UpstreamContentError, UpstreamTruncatedError } from '../../lib/errors.ts'
 import { AttemptLimits, retryable, type AttemptLimitsOptions } from '../../lib/upstream/attempt-limits.ts'
 import { Wheel } from '../../lib/wheel.ts'
-import { sleep, soon, until } from '../helper.ts'
+import { sleep, soon, stayAlive, until } from '../helper.ts'
 
 const translated = retryable(new UpstreamTruncatedError())
 
@@ -13,12 +13,6 @@ function createLimits (options: Partial<AttemptLimitsOptions['options']> = {}): 
   const wheel = new Wheel()
   const times = { firstTokenTimeoutMs: 60_000, idleTimeoutMs: 60_000, ...options }
   return { limits: new AttemptLimits({ signal: source.signal, options: times, wheel }), source, wheel }
-}
-
-/** The wheel alone keeps no process alive. */
-function stayAlive (t: Test): void {
-  const timer = setInterval(() => {}, 60_000)
-  t.teardown(() => clearInterval(timer))
 }
 
 /** Reads an answer, and notes what it is told. */
@@ -98,37 +92,27 @@ t.test('each sign of life puts the end off, whoever notes it', async (t) => {
   }
 })
 
-t.test('what came while the event loop was busy counts', async (t) => {
-  stayAlive(t)
-  const { limits, wheel } = createLimits({ idleTimeoutMs: 300 })
-  const reader = createReader(wheel)
-  limits.watchIdle(reader)
-  await sleep(60)
+const lateReads: Record<string, (read: () => void) => void> = {
+  'came while the event loop was busy': setImmediate,
+  'was read late in a busy turn of the event loop': (read) => read()
+}
+for (const [what, readLate] of Object.entries(lateReads)) {
+  t.test(`what ${what} counts`, async (t) => {
+    stayAlive(t)
+    const { limits, wheel } = createLimits({ idleTimeoutMs: 300 })
+    const reader = createReader(wheel)
+    limits.watchIdle(reader)
+    await sleep(60)
 
-  const end = performance.now() + 700
-  while (performance.now() < end) { /* Nothing is read, though it may be there. */ }
-  setImmediate(reader.read)
-  await sleep(150)
+    const end = performance.now() + 700
+    while (performance.now() < end) { /* Nobody reads, though there may be something, and the wheel stands. */ }
+    readLate(reader.read)
+    await sleep(150)
 
-  t.notOk(limits.aborted)
-  await until('the end', () => limits.aborted)
-})
-
-t.test('what was read late in a busy turn of the event loop counts', async (t) => {
-  stayAlive(t)
-  const { limits, wheel } = createLimits({ idleTimeoutMs: 300 })
-  const reader = createReader(wheel)
-  limits.watchIdle(reader)
-  await sleep(60)
-
-  const end = performance.now() + 700
-  while (performance.now() < end) { /* Whoever reads has to wait, and so does the wheel. */ }
-  reader.read()
-  await sleep(150)
-
-  t.notOk(limits.aborted)
-  await until('the end', () => limits.aborted)
-})
+    t.notOk(limits.aborted)
+    await until('the end', () => limits.aborted)
+  })
+}
 
 t.test('who reads an answer is told of its end before the signal is', async (t) => {
   const { limits, source, wheel } = createLimits()

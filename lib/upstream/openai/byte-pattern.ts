@@ -24,8 +24,7 @@ export class BytePattern {
   readonly length: number
   /**
    * From eight to eight bytes, and the last eight, some of which may be in the word before, too; none where there are
-   * fewer. No `Float64Array`: its
-   * bytes stand outside of the heap, one more place that is in no cache when a token comes.
+   * fewer. No `Float64Array`: its bytes stand outside of the heap, one more place that is in no cache when a token comes.
    */
   readonly #words: readonly number[]
 

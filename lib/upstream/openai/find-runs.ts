@@ -11,8 +11,6 @@ export interface FoundRun {
   readonly ends: number[]
   /** Length of the texts, in UTF-16 code units. */
   characters: number
-  /** Whether what differs from frame to frame is known to be ASCII. */
-  isAscii: boolean
 }
 
 /** Some whole blocks: a run, or anything else. */
@@ -90,7 +88,7 @@ class RunReader {
     const last = this.#endOfPadding(textEnd)
     const end = last + ending.length
     if (units === 0 || end - at > MAX_FRAME_BYTES || !ending.isAt(this.#bytes, last)) return at
-    this.#add({ start: start - this.#start, textEnd: textEnd - this.#start, end: last - this.#start, units, isAscii: last === plainEnd })
+    this.#add({ start: start - this.#start, textEnd: textEnd - this.#start, end: last - this.#start, units })
     return end
   }
 
@@ -110,7 +108,6 @@ class RunReader {
     run.textEnds.push(place.textEnd)
     if (run.ends !== run.textEnds) run.ends.push(place.end)
     run.characters += place.units
-    run.isAscii &&= place.isAscii
   }
 }
 
@@ -122,13 +119,12 @@ interface Place {
   readonly end: number
   /** Length of the text. */
   readonly units: number
-  readonly isAscii: boolean
 }
 
 /** Most runs are one text, and a list that something is added to has room for 17. */
-function beginRun ({ start, textEnd, end, units, isAscii }: Place, isPadded: boolean): FoundRun {
+function beginRun ({ start, textEnd, end, units }: Place, isPadded: boolean): FoundRun {
   const textEnds = [textEnd]
-  return { starts: [start], textEnds, ends: isPadded ? [end] : textEnds, characters: units, isAscii }
+  return { starts: [start], textEnds, ends: isPadded ? [end] : textEnds, characters: units }
 }
 
 /** Index of the first byte that is not ASCII as it stands: most texts have none before their closing quote. */

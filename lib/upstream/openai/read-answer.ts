@@ -86,8 +86,7 @@ export class AnswerReader {
     if (template === undefined || chunk[chunk.length - 1] !== LF) return undefined
     const section = readRun(bytesOf(chunk), 0, template)
     if (section === undefined || section.end < chunk.length || !this.#isRun(section, chunk)) return undefined
-    // Of UTF-8 was the frame that the template was made of.
-    return section.run.isAscii || isUtf8(chunk) ? new TemplateRun(template, section.run, chunk) : undefined
+    return isUtf8(chunk) ? new TemplateRun(template, section.run, chunk) : undefined
   }
 
   #readAny (chunk: Buffer): ReadFrames {
