@@ -41,11 +41,12 @@ export class Wheel {
   }
 
   /**
-   * Milliseconds since a turn began, at most 50 too many.
+   * Milliseconds since something that was noted with {@link turn}: so many for certain, and at most 100 more.
    * @param now On the clock of `performance.now()`.
    */
   msSince (turn: number, now: number): number {
-    return now - this.#startedAt - (turn - 1) * TURN_MS
+    // The timer counts a turn up to one turn after its begin, and the next as long after that one's.
+    return now - this.#startedAt - (turn + 1) * TURN_MS
   }
 
   /** How much later than it should the last turn came, in milliseconds: so long the event loop was busy, and the clock stood. */

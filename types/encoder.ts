@@ -14,6 +14,8 @@ export interface Encoder<Event = unknown> {
   encode (frames: ReadonlyArray<Frame<Event>>): readonly Message[]
   /** The messages that end the stream: its terminal event, error or sentinel. */
   end (outcome: Outcome): readonly Message[]
+  /** Number of the last event, where its format counts them. Set back for one that was encoded and is not sent. */
+  seq?: number | undefined
   /** What keeps the connection awake, between any two messages; absent where the transport sees to that itself. */
   readonly heartbeat?: string
 }

@@ -6,6 +6,8 @@ import type { BinaryText, Frame, RunTexts } from './batch.ts'
  * WebSocket. Has state (sequence numbers, which choice has begun), does no I/O.
  */
 export interface ValueFormat {
+  /** Number of the last event, where it counts them; may be set. */
+  seq?: number | undefined
   /** The values of one frame, each a JSON text; none when a client of this format does not see it. */
   values (frame: Frame): string[]
   /**

@@ -38,7 +38,8 @@ export interface StreamOptions extends StreamHooks {
    */
   commitAfterMs?: number | false | undefined
   /**
-   * A client that takes no byte for so many milliseconds is cut, its upstream aborted; end reason `stalled`.
+   * A client that takes no byte for so many milliseconds is cut, its upstream aborted; end reason `stalled`. What the system
+   * holds for a client shows in steps of up to some MB: with less than 10 s, one that only reads slowly may be cut too.
    * @default 30_000
    */
   stallTimeoutMs?: number | false | undefined
@@ -48,7 +49,7 @@ export interface StreamOptions extends StreamHooks {
    */
   maxDurationMs?: number | false | undefined
   /**
-   * Largest encoded event in bytes; a larger one ends the stream with error `event-too-large`.
+   * Largest encoded event in bytes; a larger one ends the stream, behind what precedes it, with error `event-too-large`.
    * @default 8_388_608
    */
   maxEventBytes?: number | false | undefined
@@ -220,7 +221,7 @@ export interface UpstreamOptions {
   firstTokenTimeoutMs?: number | false | undefined
   /**
    * Longest silence of the upstream after its headers, in milliseconds; any byte counts, comments and pings too. Does not run
-   * while the client is behind. It is noticed up to 150 ms later; what came while the event loop was busy is read first.
+   * while the client is behind. It is noticed up to 200 ms later; what came while the event loop was busy is read first.
    * @default 60_000
    */
   idleTimeoutMs?: number | false | undefined

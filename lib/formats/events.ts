@@ -6,17 +6,13 @@ import { RunWriter } from './run-writer.ts'
 
 /** Format `events`: each `StreamEvent` with a `seq` that rises by one from 1; the terminal event is the last. */
 export class EventsFormat implements ValueFormat {
-  #seq: number
+  /** Number of the last event. */
+  seq: number
   readonly #runs = new RunWriter(openJson, () => this.#end())
 
   /** @param after Number of the event before the first, where a stream is resumed. */
   constructor (after = 0) {
-    this.#seq = after
-  }
-
-  /** Number of the last event. */
-  get seq (): number {
-    return this.#seq
+    this.seq = after
   }
 
   values ({ events }: Frame): string[] {
@@ -37,7 +33,7 @@ export class EventsFormat implements ValueFormat {
   }
 
   #end (): string {
-    return `,"seq":${++this.#seq}}`
+    return `,"seq":${++this.seq}}`
   }
 }
 

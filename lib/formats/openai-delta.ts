@@ -22,12 +22,12 @@ export interface ToolCallDelta {
  * @see https://platform.openai.com/docs/api-reference/chat/streaming
  */
 export class DeltaWriter {
-  /** Tool calls of which some arguments were sent, as `choice/index`. */
-  readonly #argued = new Set<string>()
+  /** Tool calls of which some arguments were sent, as `choice/index`. Made with the first: most answers call no tool. */
+  #argued: Set<string> | undefined
 
   /** Notes an event that reaches the client by another way. */
   observe (event: StreamEvent): void {
-    if (event.type === 'tool-call-delta') this.#argued.add(callKey(event))
+    if (event.type === 'tool-call-delta') (this.#argued ??= new Set()).add(callKey(event))
   }
 
   /** What an event adds to its choice's message; `undefined` when nothing. */
@@ -40,7 +40,7 @@ export class DeltaWriter {
       case 'tool-call-start':
         return { tool_calls: [{ index: event.index, id: event.id, type: 'function', function: { name: event.name, arguments: '' } }] }
       case 'tool-call-delta': return argumentsDelta(event)
-      case 'tool-call-end': return this.#argued.has(callKey(event)) ? undefined : argumentsDelta(event)
+      case 'tool-call-end': return this.#argued?.has(callKey(event)) === true ? undefined : argumentsDelta(event)
       default: return undefined
     }
   }

@@ -24,7 +24,8 @@ export class OpenAiFormat implements ValueFormat {
   readonly #includeUsage: boolean
   /** Choices whose first delta was sent. */
   readonly #begun = new Set<number>()
-  readonly #finished = new Set<number>()
+  /** Made when the first has: of a stream that goes on there is none. */
+  #finished: Set<number> | undefined
   readonly #deltas = new DeltaWriter()
   /** Choice of the last run, which has begun. */
   #lastRun: number | undefined
@@ -52,13 +53,13 @@ export class OpenAiFormat implements ValueFormat {
     if (error !== undefined) return [JSON.stringify(toErrorBody(error)), DONE]
     if (reason !== 'stop') return [DONE]
     // Stopped on purpose: the client gets the finish that its SDK waits for.
-    const open = [...this.#begun].filter((choice) => !this.#finished.has(choice))
+    const open = [...this.#begun].filter((choice) => this.#finished?.has(choice) !== true)
     return [...open.map((choice) => this.#choice(choice, {}, 'stop')), DONE]
   }
 
   #observe (event: StreamEvent): void {
     if (event.type === 'start') this.#start = event
-    if (event.type === 'finish') this.#finished.add(event.choice)
+    if (event.type === 'finish') (this.#finished ??= new Set()).add(event.choice)
     this.#deltas.observe(event)
   }
 

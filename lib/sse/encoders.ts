@@ -39,6 +39,14 @@ export class LateEncoder implements Encoder {
     this.#encoder = create
   }
 
+  get seq (): number | undefined {
+    return this.#chosen().seq
+  }
+
+  set seq (seq: number | undefined) {
+    this.#chosen().seq = seq
+  }
+
   encode (frames: ReadonlyArray<Frame<unknown>>): readonly Message[] {
     return this.#chosen().encode(frames)
   }

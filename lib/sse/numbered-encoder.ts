@@ -29,6 +29,15 @@ export class NumberedEncoder implements Encoder {
     this.#after = after
   }
 
+  get seq (): number {
+    return this.#seq
+  }
+
+  set seq (seq: number) {
+    this.#seq = seq
+    if (this.#format.seq !== undefined) this.#format.seq = seq
+  }
+
   encode (frames: ReadonlyArray<Frame<unknown>>): Message[] {
     return (frames as readonly Frame[]).flatMap((frame): Message[] => frame.run === undefined ? this.#values(frame) : this.#run(frame.run))
   }

@@ -59,7 +59,7 @@ export async function streamReply (call: SseCall): Promise<FastifyReply> {
     return call.source as StreamSource
   }
   try {
-    return await streamSource({ ...call, takeSource })
+    return await streamSource({ takeSource, ...call })
   } finally {
     if (!taken && !(call.source instanceof ResumedStream)) void discardSource(call.source)
   }

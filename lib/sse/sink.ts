@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import { constants, type Http2Stream } from 'node:http2'
 import { Readable } from 'node:stream'
 import type { Message } from '../../types/message.ts'
 import type { Sink } from '../../types/sink.ts'
@@ -97,7 +98,7 @@ export class ReadableSink implements Sink {
   }
 
   destroy (): void {
-    this.#raw.destroy()
+    cut(this.#raw)
     this.readable.destroy()
     this.#close()
   }
@@ -113,8 +114,8 @@ export class ReadableSink implements Sink {
 
   #end (): void {
     this.#ended = true
-    if (!this.#isDirect) this.readable.push(null)
-    else if (!this.#isFull) this.#endResponse()
+    this.readable.push(null)
+    if (this.#isDirect && !this.#isFull) this.#endResponse()
   }
 
   /** Takes parts that leave together. */
@@ -156,7 +157,6 @@ export class ReadableSink implements Sink {
     this.#raw.on('drain', this.#goOn)
     const waiting: Buffer | null = this.readable.read()
     if (waiting !== null) for (const piece of pieces(waiting)) this.#enqueue(piece)
-    this.readable.leave()
     this.#goOn()
   }
 
@@ -172,7 +172,9 @@ export class ReadableSink implements Sink {
     this.#unblock()
   }
 
+  /** Others wait for the end of their payload, whoever writes its bytes: Fastify, and who looks at it in a hook. */
   #endResponse (): void {
+    this.readable.resume()
     try {
       this.#raw.end()
     } catch (error) {
@@ -229,16 +231,6 @@ class Payload extends Readable {
     this.#owner.onRead()
   }
 
-  /**
-   * Ends at once, without the bytes that its owner writes. Fastify then waits for nothing but the response's own end, and
-   * what it listened with goes: a KiB for as long as the stream is open.
-   */
-  leave (): void {
-    this.on('close', () => process.nextTick(() => this.removeAllListeners()))
-    this.push(null)
-    this.resume()
-  }
-
   /** With trailers, Fastify does not let a pipe end the response. */
   override pipe<T extends NodeJS.WritableStream> (destination: T, options?: { end?: boolean }): T {
     const isWatched = this.readableFlowing === true || this.listenerCount('data') + this.listenerCount('readable') > 0
@@ -273,6 +265,12 @@ function toBytes (messages: readonly Message[]): readonly Uint8Array[] {
 /** Whether it is one run of texts, as nearly all is at the pace of a model. */
 function isBytes (messages: readonly Message[]): messages is readonly Uint8Array[] {
   return messages.length === 1 && typeof messages[0] !== 'string'
+}
+
+/** A response that is destroyed on HTTP/2 looks whole to its client, unless the stream is closed with an error. */
+function cut (raw: ServerResponse & { stream?: Http2Stream }): void {
+  raw.stream?.close(constants.NGHTTP2_INTERNAL_ERROR)
+  raw.destroy()
 }
 
 /** Bytes that wait in Node, not yet taken by the kernel. HTTP/2 responses keep them in their stream. */

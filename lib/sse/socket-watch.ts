@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 /** Where a socket keeps who wants to know of its end. */
 const kWatches = Symbol('fastify-llm-stream.watches')
 
-type WatchedSocket = Socket & { [kWatches]?: SocketWatches | undefined }
+type WatchedSocket = Socket & { [kWatches]?: readonly SocketWatch[] }
 
 /** Who is told of what. */
 export interface SocketWatch {
@@ -13,37 +13,29 @@ export interface SocketWatch {
   onEnd (): void
 }
 
-/** The one pair of listeners of a socket, and whom they tell. */
-class SocketWatches {
-  readonly #socket: WatchedSocket
-  readonly #watches = new Set<SocketWatch>()
-  readonly #onClose = (): void => { for (const watch of [...this.#watches]) watch.onClose() }
-  readonly #onEnd = (): void => { for (const watch of [...this.#watches]) watch.onEnd() }
-
-  constructor (socket: WatchedSocket) {
-    this.#socket = socket.on('close', this.#onClose).on('end', this.#onEnd)
-  }
-
-  add (watch: SocketWatch): void {
-    this.#watches.add(watch)
-  }
-
-  /** Takes the listeners off with the last watch. */
-  delete (watch: SocketWatch): void {
-    this.#watches.delete(watch)
-    if (this.#watches.size > 0) return
-    this.#socket.off('close', this.#onClose).off('end', this.#onEnd)
-    this.#socket[kWatches] = undefined
-  }
-}
-
 /** Watches a connection. Pipelined requests share one, and listeners of their own would make Node warn of a leak. */
 export function watchSocket (socket: WatchedSocket, watch: SocketWatch): void {
-  socket[kWatches] ??= new SocketWatches(socket)
-  socket[kWatches].add(watch)
+  const watches = watchesOf(socket)
+  if (watches.length === 0) socket.on('close', tellClose).on('end', tellEnd)
+  socket[kWatches] = [...watches, watch]
 }
 
-/** Stops watching; may be called twice. */
+/** Stops watching; may be called twice. Takes the listeners off with the last watch. */
 export function unwatchSocket (socket: WatchedSocket, watch: SocketWatch): void {
-  socket[kWatches]?.delete(watch)
+  const watches = watchesOf(socket).filter((other) => other !== watch)
+  socket[kWatches] = watches
+  if (watches.length === 0) socket.off('close', tellClose).off('end', tellEnd)
+}
+
+/** A new list with each change: who is told may stop watching. */
+function watchesOf (socket: WatchedSocket): readonly SocketWatch[] {
+  return socket[kWatches] ?? []
+}
+
+function tellClose (this: WatchedSocket): void {
+  for (const watch of watchesOf(this)) watch.onClose()
+}
+
+function tellEnd (this: WatchedSocket): void {
+  for (const watch of watchesOf(this)) watch.onEnd()
 }

@@ -13,6 +13,14 @@ export class ValueEncoder implements Encoder {
     this.#format = format
   }
 
+  get seq (): number | undefined {
+    return this.#format.seq
+  }
+
+  set seq (seq: number | undefined) {
+    this.#format.seq = seq
+  }
+
   encode (frames: ReadonlyArray<Frame<unknown>>): Message[] {
     if (frames.length === 1) return this.#encodeFrame(frames[0] as Frame)
     return (frames as readonly Frame[]).flatMap((frame) => this.#encodeFrame(frame))

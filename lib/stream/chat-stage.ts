@@ -32,7 +32,8 @@ export class ChatStage implements Stage {
   readonly #request: ChatRequest
   readonly #prices: ReadonlyMap<string, ModelPrice>
   readonly #unfinished = new Set<number>()
-  readonly #finished = new Set<number>()
+  /** Made when the first has: of a stream that goes on there is none. */
+  #finished: Set<number> | undefined
   readonly #finishReasons: FinishReason[] = []
   #started = false
   #ended = false
@@ -159,6 +160,7 @@ export class ChatStage implements Stage {
         return this.#countDeltas(event.choice, 1, event.arguments.length)
       case 'finish':
         this.#unfinished.delete(event.choice)
+        this.#finished ??= new Set()
         this.#finished.add(event.choice)
         this.#finishReasons.push(event.reason)
     }
@@ -173,7 +175,7 @@ export class ChatStage implements Stage {
 
   /** Some upstreams name the reason in every chunk: what comes behind it begins no choice. */
   #beginChoice (choice: number): void {
-    if (!this.#finished.has(choice)) this.#unfinished.add(choice)
+    if (this.#finished?.has(choice) !== true) this.#unfinished.add(choice)
     this.#lastChoice = choice
   }
 

@@ -1,6 +1,6 @@
 import type { Taker } from '../../types/adapter.ts'
 import type { Batch, Frame } from '../../types/batch.ts'
-import type { Encoder } from '../../types/encoder.ts'
+import type { Encoder, Outcome } from '../../types/encoder.ts'
 import type { Message } from '../../types/message.ts'
 import type { Sink } from '../../types/sink.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
@@ -36,13 +36,13 @@ export interface PumpSetup {
  * backpressure and its end meet. Never rejects.
  */
 export async function pump (setup: PumpSetup): Promise<void> {
-  const { run, encoder, options } = setup
+  const { run, options } = setup
   const writer = new Writer(setup)
   try {
     writer.write(setup.opening)
     await run.each(writer)
     run.recorder?.end({ reason: 'complete' })
-    writer.write(encoder.end({ reason: 'complete' }))
+    writer.write(ending(setup, { reason: 'complete' }))
     // Complete is what the client has, not what the upstream gave: it may still leave, or stop reading.
     await run.guard(writer.end(options.stallTimeoutMs, () => writer.stalled()))
     run.complete()
@@ -56,15 +56,22 @@ export async function pump (setup: PumpSetup): Promise<void> {
 }
 
 /** Tells a client that is still there how it ended, and lets go of the transport. */
-async function endEarly ({ run, encoder, sink, options }: PumpSetup, writer: Writer): Promise<void> {
+async function endEarly (setup: PumpSetup, writer: Writer): Promise<void> {
+  const { run, sink, options } = setup
   const reason = run.reason as EndReason
   logEnd(run)
   if (isClientGone(reason)) return sink.destroy()
   const cut = (): void => sink.destroy()
   run.whenShutDown(() => { setTimeout(cut, SHUTDOWN_LINGER_MS).unref() })
   // A reader's server goes, the stream does not: its client asks another.
-  if (reason !== 'shutdown' || run.reads === undefined) writer.write(encoder.end(toOutcome(reason, run.error, options.exposeErrors)))
+  if (reason !== 'shutdown' || run.reads === undefined) writer.write(ending(setup, toOutcome(reason, run.error, options.exposeErrors)))
   await writer.end(reason === 'shutdown' ? SHUTDOWN_LINGER_MS : options.stallTimeoutMs, cut)
+}
+
+/** What ends the stream. Whoever has seen it is told it once more, with the number that it had. */
+function ending ({ run, encoder }: PumpSetup, outcome: Outcome): readonly Message[] {
+  if (run.endsAgain && encoder.seq !== undefined) encoder.seq--
+  return encoder.end(outcome)
 }
 
 function logEnd ({ reason, error, info, reads }: StreamRun): void {
@@ -110,21 +117,45 @@ class Writer implements WheelEntry, Taker<Batch<unknown>> {
   take (batch: Batch<unknown>): Promise<void> | undefined {
     const recorder = this.#recorder
     const frames = recorder === undefined ? batch.frames : recorder.stamp(batch.frames)
-    const messages = this.#encode(frames)
-    recorder?.record(frames)
-    this.write(messages)
+    // Nothing for a client that is gone, unless it may come back: then it must be able to get what it missed.
+    if (this.#sink.closed && recorder === undefined) return undefined
+    if (areWithin(frames, this.#maxEventBytes)) this.#send(frames)
+    else this.#sendChecked(frames)
     return this.#sink.blocked ? this.#ready() : undefined
   }
 
+  #send (frames: ReadonlyArray<Frame<unknown>>): void {
+    const messages = this.#encoder.encode(frames)
+    this.#recorder?.record(frames)
+    this.write(messages)
+  }
+
   /**
-   * Nothing for a client that is gone, unless it may come back: then it must be able to get what it missed.
-   * @throws LLM_ERR_EVENT_TOO_LARGE; what no client gets is not kept either.
+   * Frame by frame, for one of them may be too large: those before it are sent.
+   * @throws LLM_ERR_EVENT_TOO_LARGE; what no client gets has no number, and is not kept either.
    */
-  #encode (frames: ReadonlyArray<Frame<unknown>>): readonly Message[] {
-    const maxEventBytes = this.#maxEventBytes
-    if (this.#sink.closed && this.#recorder === undefined) return []
-    const messages = this.#encoder.encode(isSmall(maxEventBytes) ? frames.flatMap(eachFrame) : frames)
-    if (maxEventBytes > 0) for (const message of messages) checkSize(message, maxEventBytes)
+  #sendChecked (frames: ReadonlyArray<Frame<unknown>>): void {
+    const messages: Message[] = []
+    try {
+      for (const frame of frames.flatMap(eachFrame)) {
+        messages.push(...this.#encodeChecked([frame]))
+        this.#recorder?.record([frame])
+      }
+    } finally {
+      this.write(messages)
+    }
+  }
+
+  #encodeChecked (frames: ReadonlyArray<Frame<unknown>>): readonly Message[] {
+    const encoder = this.#encoder
+    const { seq } = encoder
+    const messages = encoder.encode(frames)
+    try {
+      for (const message of messages) checkSize(message, this.#maxEventBytes)
+    } catch (error) {
+      if (seq !== undefined) encoder.seq = seq
+      throw error
+    }
     return messages
   }
 
@@ -178,7 +209,9 @@ class Writer implements WheelEntry, Taker<Batch<unknown>> {
   #watch (ms: number, onStall: () => void): NodeJS.Timeout | undefined {
     if (ms === 0) return undefined
     const sink = this.#sink
-    let last = sink.progress()
+    let last = NaN
+    // What is written in one turn of the event loop leaves at its end: only then shows what the client does not take.
+    process.nextTick(() => { last = sink.progress() })
     return setInterval(() => {
       const now = sink.progress()
       if (now === last) onStall()
@@ -187,9 +220,27 @@ class Writer implements WheelEntry, Taker<Batch<unknown>> {
   }
 }
 
-/** Whether an event of a run, which is at most {@link MAX_RUN_EVENT_BYTES} long, may be over the limit. */
-function isSmall (limit: number): boolean {
-  return limit > 0 && limit < MAX_RUN_EVENT_BYTES
+/** Whether no message of these frames can be over the limit, whatever they become in their format. */
+function areWithin (frames: ReadonlyArray<Frame<unknown>>, limit: number): boolean {
+  if (limit > 0) for (const frame of frames) if (maxBytesOf(frame) > limit) return false
+  return true
+}
+
+/** UTF-8 takes at most three bytes for a UTF-16 unit, JSON six; what formats add is less than what they may add to a run. */
+function maxBytesOf (frame: Frame<unknown>): number {
+  // A run makes its events for whoever looks at them.
+  if (frame.run !== undefined) return MAX_RUN_EVENT_BYTES
+  const { chunk, events } = frame
+  return MAX_RUN_EVENT_BYTES + (chunk === undefined ? 6 * charactersOf(events) : 3 * chunk.text.length)
+}
+
+/** Of events with a text, which are nearly all; of others it takes an encoder to tell. */
+function charactersOf (events: readonly unknown[]): number {
+  return events.reduce((sum: number, event) => sum + (hasText(event) ? event.text.length : Infinity), 0)
+}
+
+function hasText (event: unknown): event is { text: string } {
+  return typeof event === 'object' && event !== null && 'text' in event && typeof event.text === 'string'
 }
 
 function checkSize (message: Message, limit: number): void {

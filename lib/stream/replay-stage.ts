@@ -9,14 +9,19 @@ import type { Account, Stage } from './stage.ts'
 export class ReplayStage implements Stage {
   readonly isUpstream = false
   readonly account: Account = { finishReasons: [] }
+  readonly endsAgain: boolean
   failure: Error | undefined
   /** Events that are still to come before its reader is where it claims to be. */
   #owed: number
   #isOver = false
 
-  /** @param owed How many of the events that are read its reader claims to have. */
-  constructor (owed = 0) {
+  /**
+   * @param owed How many of the events that are read its reader claims to have.
+   * @param endsAgain Whether it has seen the last.
+   */
+  constructor (owed = 0, endsAgain = false) {
     this.#owed = owed
+    this.endsAgain = endsAgain
   }
 
   frames (item: unknown): readonly Frame[] {

@@ -61,7 +61,7 @@ export class ResumedStream {
     // Whoever has all is told the end once more.
     const after = state === 'ended' ? Math.min(from, last - 1) : from
     const reads = this.#core.resumable.store.read(this.wanted.id, after, signal)
-    return { iterator: inPieces(reads), stage: new ReplayStage(this.wanted.after - after) }
+    return { iterator: inPieces(reads), stage: new ReplayStage(this.wanted.after - after, state === 'ended' && from === last) }
   }
 }
 

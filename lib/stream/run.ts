@@ -129,6 +129,11 @@ export class StreamRun implements OpenStream, Taker<unknown> {
     return this.#ended
   }
 
+  /** Whether its client has seen how the stream ended, and is told it once more. */
+  get endsAgain (): boolean {
+    return this.#source?.stage.endsAgain === true
+  }
+
   /** What ended the stream, where that was an error or an abort. */
   get error (): Error | undefined {
     return this.#error

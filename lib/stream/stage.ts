@@ -12,6 +12,8 @@ export interface Stage {
   frames (item: unknown): ReadonlyArray<Frame<unknown>>
   /** The failure that an item reported behind frames; due when they are delivered. */
   readonly failure?: Error | undefined
+  /** Whether its client has seen how the stream ended, and is told it once more. */
+  readonly endsAgain?: boolean
   /** Whether a hook may put this in the place of an event. */
   accepts (event: unknown): boolean
   /** Frames that are due when the source has ended well. */

@@ -19,12 +19,12 @@ export interface AttemptLimitsOptions {
 export interface AnswerWatch {
   /** In which turn of the wheel the upstream gave its last sign of life. */
   readonly aliveTurn: number
-  /** The attempt has ended: nothing more is to be read. Called at once, before the signal aborts. */
+  /** The attempt has ended: nothing more is to be read. Called at once, before whoever listens for the abort. */
   stop (): void
 }
 
 /**
- * The times of one attempt, and the signal that they and the stream share. The time to the first token runs at once, that
+ * The times of one attempt, and the abort that they and the stream share. The time to the first token runs at once, that
  * of a silence while it is watched. An attempt that is too late is looked at a second time, a turn of the wheel later:
  * what came while the event loop was busy is read before.
  */
@@ -46,7 +46,7 @@ export class AttemptLimits extends LinkedAbort implements WheelEntry {
     this.#lookIn(options.firstTokenTimeoutMs, options.idleTimeoutMs)
   }
 
-  /** Closes the connection: undici does so for a signal, and the agent sees that nobody waits for another. */
+  /** Closes the connection: undici does so on an abort, and the agent sees that nobody waits for another. */
   cut (): void {
     this.abort(new UpstreamConnectionError('cut'))
   }
@@ -56,7 +56,7 @@ export class AttemptLimits extends LinkedAbort implements WheelEntry {
     super.abort(reason)
   }
 
-  /** The first token came. */
+  /** The first token came, or an error in its place. */
   answered (): void {
     this.#isAnswered = true
   }
@@ -92,7 +92,7 @@ export class AttemptLimits extends LinkedAbort implements WheelEntry {
    * @param translate Makes an error of this package of the library's.
    */
   reasonFor (error: unknown, translate: (error: unknown) => LlmError): unknown {
-    if (this.aborted) return this.signal.reason
+    if (this.aborted) return this.reason
     return isLlmError(error) ? error : translate(error)
   }
 
@@ -112,7 +112,7 @@ export class AttemptLimits extends LinkedAbort implements WheelEntry {
 
   #firstTokenLeft (now: number): number {
     const { firstTokenTimeoutMs } = this.#options
-    return firstTokenTimeoutMs === 0 || this.#isAnswered ? Infinity : this.#startedAt + firstTokenTimeoutMs - now
+    return firstTokenTimeoutMs === 0 || this.#isAnswered ? Infinity : this.#startedAt + firstTokenTimeoutMs + this.#wheel.lateMs - now
   }
 
   /** All of it while nobody watches: who watches again begins anew. While the wheel stood, signs of life had no later turn. */

@@ -12,7 +12,7 @@ import { decodeCompletion } from './openai/decode-completion.ts'
 import { AnswerReader } from './openai/read-answer.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
 import { errorFromResponse, isErrorStatus } from './openai/upstream-error.ts'
-import { checkResponse, decodedBody, readText, type HttpResponse } from './response.ts'
+import { checkResponse, decodedBody, isFailure, readText, type HttpResponse } from './response.ts'
 import { retryAfterMs } from './retry-after.ts'
 
 /** One HTTP request to make. */
@@ -42,11 +42,13 @@ export async function attempt (request: AttemptRequest, taker: Taker<Batch>): Pr
   let isWhole = false
   try {
     // While it connects, undici does not look at the signal.
-    const response = await limits.guard(send(request, limits.signal))
+    const response = await limits.guard(send(request, limits))
     body = response.body
     // Who reads it learns of its errors. When nobody does any more, they would end the process.
     body.on('error', () => {})
-    limits.watchIdle()
+    // An error has times of its own.
+    if (isFailure(response)) limits.answered()
+    else limits.watchIdle()
     const kind = await checkResponse(response, { redact: request.redact, onChunk: () => limits.touchIdle() })
     if (kind === 'json') return await taker.take(await readJson(response, request, limits))
     await new StreamedAnswer(decodedBody(response), { reader, limits, wheel, taker }).over
@@ -59,7 +61,7 @@ export async function attempt (request: AttemptRequest, taker: Taker<Batch>): Pr
   }
 }
 
-function send ({ url, headers, body, dispatcher }: AttemptRequest, signal: AbortSignal): Promise<Dispatcher.ResponseData> {
+function send ({ url, headers, body, dispatcher }: AttemptRequest, signal: AttemptLimits): Promise<Dispatcher.ResponseData> {
   // Our own timers replace undici's, which cannot tell a first token from a silence and count while a client is behind.
   return undiciRequest(url, { method: 'POST', headers, body, dispatcher, signal, headersTimeout: 0, bodyTimeout: 0 })
 }

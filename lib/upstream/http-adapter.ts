@@ -5,7 +5,7 @@ import { resolveUpstreamOptions, type ResolvedUpstreamOptions } from '../options
 import { createAgent } from './agent.ts'
 import { createAdapter, type Transport } from './ask.ts'
 import { attempt } from './attempt.ts'
-import { requestHeaders } from './request-headers.ts'
+import { createRequestHeaders } from './request-headers.ts'
 
 /**
  * Makes the built-in adapter for an upstream that speaks OpenAI's Chat Completions over HTTP, to be given to the plugin
@@ -27,9 +27,9 @@ export function httpAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter 
 
 function httpTransport (options: ResolvedUpstreamOptions, dispatcher: Dispatcher): Transport {
   const url = chatUrl(options.baseUrl)
+  const headersFor = createRequestHeaders(fixedHeaders, options.headers)
   return ({ body, apiKey, model, choices, signal, wheel, redact, isClean, shortestSecret }) => {
-    const headers = requestHeaders(fixedHeaders, apiKey, options.headers)
-    const request = { url, headers, body: JSON.stringify(body), model, choices, signal, wheel, redact, isClean, shortestSecret, options, dispatcher }
+    const request = { url, headers: headersFor(apiKey), body: JSON.stringify(body), model, choices, signal, wheel, redact, isClean, shortestSecret, options, dispatcher }
     return (taker) => attempt(request, taker)
   }
 }

@@ -21,6 +21,8 @@ interface Held {
   readonly refuse: (error: Error) => void
 }
 
+const nothingAsked = Promise.resolve()
+
 const over: IteratorReturnResult<undefined> = { done: true, value: undefined }
 
 /** What a producer fails with whose consumer takes no more. */
@@ -47,7 +49,7 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
   #taker: Taker<Item> | undefined
   #waiting: Waiting<Item> | undefined
   /** What `next()` returned last. */
-  #asked: Promise<unknown> = Promise.resolve()
+  #asked: Promise<unknown> = nothingAsked
   /** Calls of `next()` that wait for one before them. */
   #queued = 0
   #held: Held | undefined
@@ -81,12 +83,16 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
     return this.#leaving
   }
 
-  async pushInto (taker: Taker<Item>): Promise<void> {
+  /** No async function: of those, each that waits is half a KiB for as long as its answer takes. */
+  pushInto (taker: Taker<Item>): Promise<void> {
     this.#taker = taker
     // It holds the first item, which holds the chunk that it came in.
-    this.#asked = Promise.resolve()
+    this.#asked = nothingAsked
     if (!this.#isOver) this.#goOn()
-    await this.#producing
+    return (this.#producing ?? nothingAsked).then(() => this.#checkEnd())
+  }
+
+  #checkEnd (): void {
     const failure = this.#takeFailure()
     if (failure !== undefined) throw failure.error
     if (this.#hasLeft) throw new ConsumerLeft()

@@ -4,8 +4,9 @@ import { UpstreamContentError, UpstreamFrameTooLargeError, withDetails, type Llm
 import { errorFromResponse } from './openai/upstream-error.ts'
 import { retryAfterMs } from './retry-after.ts'
 
-/** Of an error's body so many bytes are read. */
+/** Of an error's body so many bytes are read, and for so long: its status says enough. */
 const MAX_ERROR_BODY_BYTES = 64 * 1024
+const ERROR_BODY_MS = 1_000
 /** Of a body that is neither answer nor error so much is kept, and more is read: a secret that is cut in two is not found. */
 const MAX_EXCERPT = 200
 const MAX_EXCERPT_BYTES = 4 * 1024
@@ -42,8 +43,8 @@ export interface ReadTextOptions {
  * @throws The upstream's status as an error (SPEC 8), LLM_ERR_UPSTREAM_CONTENT for a body that cannot be an answer.
  */
 export async function checkResponse (response: HttpResponse, { redact, onChunk }: CheckResponseOptions): Promise<ResponseKind> {
-  const { statusCode, headers } = response
-  if (statusCode < 200 || statusCode > 299) throw await readError(response, { redact, onChunk })
+  const { headers } = response
+  if (isFailure(response)) throw await readError(response, redact)
   const essence = mediaType(headers['content-type'])
   if (essence === 'text/event-stream' || essence === '') return 'event-stream'
   if (essence === 'application/json') return 'json'
@@ -52,10 +53,15 @@ export async function checkResponse (response: HttpResponse, { redact, onChunk }
   throw withDetails(new UpstreamContentError(`content of type ${type}`), { upstreamMessage: redact(excerpt).slice(0, MAX_EXCERPT) })
 }
 
-/** Reads the error that a response is by its status alone (SPEC 8). */
-export async function readError (response: HttpResponse, { redact, onChunk }: CheckResponseOptions): Promise<LlmError> {
+/** Whether a response is an error by its status alone (SPEC 8). */
+export function isFailure ({ statusCode }: Pick<HttpResponse, 'statusCode'>): boolean {
+  return statusCode < 200 || statusCode > 299
+}
+
+/** Reads the error that a response is. A body that breaks off or does not come says less, and never another error. */
+export async function readError (response: HttpResponse, redact: (text: string) => string): Promise<LlmError> {
   const { statusCode, headers } = response
-  const text = await readText(decodedBody(response), { maxBytes: MAX_ERROR_BODY_BYTES, whenLarger: 'cut', onChunk })
+  const text = await readInTime(decodedBody(response))
   return errorFromResponse(statusCode, text, { redact, retryAfterMs: retryAfterMs(headers, Date.now()) })
 }
 
@@ -85,6 +91,17 @@ export async function readText (body: Readable, { maxBytes, whenLarger, onChunk 
     if (bytes > maxBytes) break
   }
   return Buffer.concat(chunks).subarray(0, maxBytes).toString('utf8')
+}
+
+async function readInTime (body: Readable): Promise<string> {
+  const timer = setTimeout(() => body.destroy(), ERROR_BODY_MS).unref()
+  try {
+    return await readText(body, { maxBytes: MAX_ERROR_BODY_BYTES, whenLarger: 'cut', onChunk: () => {} })
+  } catch {
+    return ''
+  } finally {
+    clearTimeout(timer)
+  }
 }
 
 /** Of a header that some proxy doubled, the first counts. */

@@ -34,6 +34,14 @@ export class SocketEncoder implements Encoder {
     this.#maxMerged = setup.maxEventBytes === 0 ? MAX_MERGED_CHARACTERS : Math.min(MAX_MERGED_CHARACTERS, setup.maxEventBytes / 12)
   }
 
+  get seq (): number | undefined {
+    return this.#setup.format.seq
+  }
+
+  set seq (seq: number | undefined) {
+    this.#setup.format.seq = seq
+  }
+
   encode (frames: ReadonlyArray<Frame<unknown>>): readonly Message[] {
     const merges = this.#setup.mayMerge()
     const messages: Message[] = []

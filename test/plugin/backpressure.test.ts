@@ -1,3 +1,4 @@
+import { constants } from 'node:http2'
 import t from 'tap'
 import { Probe, createApp, endless, fetchText, openHttp2, openResponse, openSocket, sleep, soon, turn, untilStill } from '../helper.ts'
 
@@ -51,6 +52,23 @@ for (const http2 of [false, true]) {
     t.equal((await soon('the cut', summary)).reason, 'stalled')
   })
 }
+
+t.test('HTTP/2: a client that is cut and reads on sees no end, but an error', async (t) => {
+  const { app, listen, summary } = await createApp(t, { stallTimeoutMs: 100 }, { http2: true })
+  app.get('/', (_request, reply) => reply.sseStream(() => endless()))
+  const { stream, answered, destroy } = openHttp2({ port: await listen() }, 'destroy')
+  t.teardown(destroy)
+  await answered
+  await soon('the cut', summary)
+
+  const closed = new Promise((resolve) => { stream.once('close', resolve) })
+  let ended = false
+  stream.on('end', () => { ended = true }).resume()
+  await soon('the close', closed)
+
+  t.equal(stream.rstCode, constants.NGHTTP2_INTERNAL_ERROR)
+  t.notOk(ended)
+})
 
 t.test('other clients go on while one is stalled', async (t) => {
   const { app, listen } = await createApp(t)

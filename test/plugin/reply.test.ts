@@ -1,10 +1,11 @@
+import { once } from 'node:events'
 import { Agent } from 'node:http'
 import type { Socket } from 'node:net'
-import { Readable } from 'node:stream'
+import { Readable, finished } from 'node:stream'
 import cors from '@fastify/cors'
 import type { FastifyReply } from 'fastify'
 import t from 'tap'
-import { Probe, createApp, deferred, fetchText, openHttp2, openSocket, sleep, soon, turn, until, untilAborted } from '../helper.ts'
+import { Probe, createApp, deferred, fetchText, openHttp2, openResponse, openSocket, sleep, soon, turn, until, untilAborted } from '../helper.ts'
 
 t.test('a second call of reply.sseStream() is refused with LLM_ERR_REPLY_SENT', async (t) => {
   const { app, rejections } = await createApp(t)
@@ -126,6 +127,63 @@ t.test('an onSend hook may put another stream around the body', async (t) => {
 
   t.equal((await app.inject('/')).body, 'DATA: A\n\nDATA: B\n\n')
   t.equal((await soon('the summary', summary)).reason, 'complete')
+})
+
+for (const trailers of [false, true]) {
+  t.test(`whoever looks at the payload sees its end when the stream ends${trailers ? ', and trailers come behind it' : ''}`, async (t) => {
+    const { app, listen } = await createApp(t)
+    const ends: string[] = []
+    const go = deferred()
+    app.addHook('onSend', async (_request, _reply, payload) => {
+      const body = payload as Readable
+      body.on('end', () => ends.push('end')).on('close', () => ends.push('close'))
+      finished(body, { writable: false }, (error) => ends.push(`finished ${String(error)}`))
+      return payload
+    })
+    app.get('/', (_request, reply) => {
+      // Older releases of Fastify 5 send them when the payload ends.
+      if (trailers) reply.trailer('x-tokens', async () => '2')
+      return reply.sseStream(async function * () {
+        yield 1
+        await go.promise
+        yield 2
+      })
+    })
+    const response = await openResponse({ port: await listen() })
+    await once(response, 'readable')
+    await sleep(50)
+
+    t.strictSame(ends, [])
+    go.resolve()
+    let text = ''
+    for await (const chunk of response) text += String(chunk)
+    t.equal(text, 'data: 1\n\ndata: 2\n\n')
+    t.equal(response.trailers['x-tokens'], trailers ? '2' : undefined)
+    await until('the payload to be closed', () => ends.includes('close'))
+    t.strictSame([...ends].sort(), ['close', 'end', 'finished undefined'])
+  })
+}
+
+t.test('whoever destroys the payload ends the stream, and its client sees that', async (t) => {
+  const { app, listen, summary } = await createApp(t)
+  const probe = new Probe()
+  const payloads: Readable[] = []
+  app.addHook('onSend', async (_request, _reply, payload) => {
+    payloads.push(payload as Readable)
+    return payload
+  })
+  app.get('/', (_request, reply) => reply.sseStream(probe.source(async function * (signal) {
+    yield 1
+    yield await untilAborted(signal)
+  })))
+  const response = await openResponse({ port: await listen() })
+  await once(response, 'readable')
+
+  payloads[0]?.destroy(new Error('the host wants no more of it'))
+
+  await t.rejects(soon('the end', response.toArray()), { code: 'ECONNRESET' })
+  t.not((await soon('the summary', summary)).reason, 'complete')
+  t.ok(probe.finishedAt !== undefined)
 })
 
 t.test('the cors option, and a host\'s own @fastify/cors, put their headers on streams and on early errors', async (t) => {

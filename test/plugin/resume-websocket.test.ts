@@ -55,6 +55,38 @@ t.test('the first frame tells the id, and a resumed chat goes on where its clien
   t.equal(app.llm.health().detached, 0)
 })
 
+t.test('whoever has seen the end is told it once more, by its own number', async (t) => {
+  const { app, upstream, port } = await createResumeApp(t)
+  const peer = await connect(t, port)
+  const streamId = await begin(peer, 'c1', 1)
+  upstream.say('a')
+  upstream.finish()
+  const end = (await peer.takeChat('c1')).at(-1)
+  const stopped = await begin(peer, 'c2', 1)
+  await app.llm.streams.stop(stopped)
+  const stop = (await peer.takeChat('c2')).at(-1)
+
+  for (const [id, stream, { seq, reason }] of [['again', streamId, end], ['and again', streamId, end], ['stopped', stopped, stop]]) {
+    peer.say({ type: 'resume', id, streamId: stream, after: seq })
+
+    t.same(wordsOf(await peer.takeChat(id)), [[seq, reason]])
+  }
+})
+
+t.test('an event that is too large takes no number: live and kept, the error follows what was shown', async (t) => {
+  const { upstream, port } = await createResumeApp(t, { maxEventBytes: 1_000 })
+  const peer = await connect(t, port)
+  const streamId = await begin(peer, 'c1', 1)
+  upstream.say('a', 'x'.repeat(2_000))
+  const expected = [[2, 'a'], [3, 'event-too-large']]
+
+  t.same(wordsOf(await peer.takeChat('c1')).slice(1), expected)
+  peer.say({ type: 'resume', id: 'again', streamId, after: 1 })
+  t.same(wordsOf(await peer.takeChat('again')), expected)
+  const kept = blocksOf((await fetchText({ port, path: `/streams/${streamId}?after=1` })).text)
+  t.same(kept.map(({ id, data }) => [Number(id), data.text ?? data.error.code]), expected)
+})
+
 t.test('a chat over SSE is resumed over WebSocket, and the other way round', async (t) => {
   const { upstream, port } = await createResumeApp(t)
   upstream.say('a', 'b')

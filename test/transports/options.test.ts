@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import type { StreamEvent, StreamOptions } from '../../lib/index.ts'
 import { createApp, deferred, fetchText, sleep, soon, textDelta, until, untilStill, valuesOf, type TestApp } from '../helper.ts'
-import { DONE, FINISH, openStream, textChunk } from '../upstream/helper.ts'
+import { DONE, FINISH, openStream, startHttp, textChunk } from '../upstream/helper.ts'
 import { createScene } from './scene.ts'
 import { PATIENCE_MS, http1, transports, websocket, whole } from './transport.ts'
 
@@ -98,6 +98,23 @@ for (const transport of transports) {
       t.match(await soon('the summary', summary), { reason: 'error', error: { code: 'LLM_ERR_EVENT_TOO_LARGE' } })
     })
   }
+
+  t.test(`${transport.title}: what precedes an event over maxEventBytes in its network chunk is shown`, async (t) => {
+    for (const maxEventBytes of [1_000, 40_000]) {
+      const upstream = await startHttp(t, (exchange) => {
+        openStream(exchange).end(textChunk('a') + textChunk('b') + textChunk('x'.repeat(maxEventBytes)) + textChunk('never') + FINISH + DONE)
+      })
+      const { app, listen, summary } = await createApp(t, { maxEventBytes, upstream: { baseUrl: upstream.baseUrl } }, { http2: transport.http2 })
+      transport.route(app)
+
+      const client = transport.chat(t, await listen())
+      await whole(client)
+
+      t.equal(client.received.text, 'ab')
+      t.match(client.received.terminals, [{ type: 'error', error: { code: 'event-too-large' } }])
+      t.match(await soon('the summary', summary), { reason: 'error' })
+    }
+  })
 
   t.test(`${transport.title}: maxEventBytes counts bytes, and lets many small events of one chunk through`, async (t) => {
     const said: StreamEvent[] = Array.from({ length: 100 }, () => textDelta('ö'.repeat(100)))

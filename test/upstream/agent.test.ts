@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
 import { createAgent } from '../../lib/upstream/agent.ts'
+import { LinkedAbort } from '../../lib/upstream/linked-abort.ts'
 import { until } from '../helper.ts'
 import { RAW_HEAD, createAdapter, createContext, open, portOf, startDeaf } from './helper.ts'
 
@@ -29,7 +30,7 @@ t.test('an abort while connecting ends the connecting', async (t) => {
   const handles = () => process.getActiveResourcesInfo().filter((name) => /TCP.*Wrap|TCPConnect/.test(name)).length
   const baseUrl = await startDeaf(t)
   const before = handles()
-  const asking = request(baseUrl, { dispatcher: agent, signal: controller.signal })
+  const asking = request(baseUrl, { dispatcher: agent, signal: new LinkedAbort(controller.signal) })
   asking.catch(() => {})
   await until('it connects', () => handles() > before)
 
@@ -77,7 +78,7 @@ t.test('a request that is aborted before it is sent connects to nothing', async 
   const { sockets, baseUrl } = await startCounter(t)
   const agent = createAgent(1_000)
 
-  await t.rejects(request(baseUrl, { dispatcher: agent, signal: AbortSignal.abort(new Error('left')) }), { message: 'left' })
+  await t.rejects(request(baseUrl, { dispatcher: agent, signal: new LinkedAbort(AbortSignal.abort(new Error('left'))) }), { message: 'left' })
   await sleep(20)
 
   t.equal(sockets.length, 0)

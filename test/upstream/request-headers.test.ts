@@ -1,8 +1,18 @@
 import t from 'tap'
-import { requestHeaders } from '../../lib/upstream/request-headers.ts'
+import { createRequestHeaders } from '../../lib/upstream/request-headers.ts'
 
 t.test('the host\'s headers win over those of the transport and the key', async (t) => {
-  t.strictSame(requestHeaders({ accept: 'a' }, 'sk', {}), { accept: 'a', 'user-agent': 'fastify-llm-stream', authorization: 'Bearer sk' })
-  t.strictSame(requestHeaders({ accept: 'a' }, 'sk', { Accept: 'b', Authorization: 'c', 'User-Agent': 'd' }), { accept: 'b', 'user-agent': 'd', authorization: 'c' })
-  t.strictSame(requestHeaders({}, undefined, {}), { 'user-agent': 'fastify-llm-stream' })
+  const own = { Accept: 'b', Authorization: 'c', 'User-Agent': 'd' }
+  t.strictSame(createRequestHeaders({ accept: 'a' }, {})('sk'), { accept: 'a', 'user-agent': 'fastify-llm-stream', authorization: 'Bearer sk' })
+  t.strictSame(createRequestHeaders({ accept: 'a' }, own)('sk'), { accept: 'b', 'user-agent': 'd', authorization: 'c' })
+  t.strictSame(createRequestHeaders({}, {})(undefined), { 'user-agent': 'fastify-llm-stream' })
+})
+
+t.test('each request has headers of its own, and only its own key', async (t) => {
+  const headersFor = createRequestHeaders({ accept: 'a' }, {})
+  const first = headersFor('sk-1')
+  first.accept = 'changed by a dispatcher of the host'
+
+  t.strictSame(headersFor(undefined), { accept: 'a', 'user-agent': 'fastify-llm-stream' })
+  t.strictSame(headersFor('sk-2'), { accept: 'a', 'user-agent': 'fastify-llm-stream', authorization: 'Bearer sk-2' })
 })

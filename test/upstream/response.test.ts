@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { brotliCompressSync, createBrotliCompress, createDeflate, createGzip, deflateSync, gzipSync, type Gzip } from 'node:zlib'
@@ -134,17 +135,27 @@ t.test('a compressed error is understood', async (t) => {
   t.match(error, { statusCode: 400, upstreamMessage: MESSAGE })
 })
 
-t.test('a connection that breaks within an error is a connection error, which is tried again', async (t) => {
-  const upstream = await startTcp(t, (socket, number) => {
-    if (number === 2) return socket.end(RAW_HEAD + HELLO)
-    socket.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{"error":')
+/** What an upstream may do in the middle of an error's body. */
+const breaks: Array<[string, (socket: Socket) => void]> = [
+  ['ends', (socket) => socket.end()],
+  ['resets its connection', (socket) => socket.resetAndDestroy()],
+  ['falls silent', () => {}]
+]
+
+for (const [title, go] of breaks) {
+  t.test(`an upstream that ${title} within an error is known by its status`, async (t) => {
+    let asked = 0
+    const upstream = await startTcp(t, (socket) => {
+      const status = asked++ === 0 ? '429 Too Many Requests\r\nretry-after: 0' : '400 Bad Request'
+      socket.write(`HTTP/1.1 ${status}\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{"error":`, () => setImmediate(go, socket))
+    })
+
+    const { error } = await ask(t, createAdapter(t, { baseUrl: upstream.baseUrl, firstTokenTimeoutMs: 500, idleTimeoutMs: 500 }))
+
+    t.match(error, { code: 'LLM_ERR_UPSTREAM_REFUSED', statusCode: 400, upstreamMessage: undefined })
+    t.equal(asked, 2, 'the first was tried again, the second was not')
   })
-
-  const { text, error } = await ask(t, createAdapter(t, { baseUrl: upstream.baseUrl }))
-
-  t.equal(error, undefined)
-  t.equal(text, 'Hello')
-})
+}
 
 // ---- media types ---------------------------------------------------------------------------------------------------
 

@@ -14,11 +14,11 @@ export interface EncodeRequestOptions {
  * @see https://platform.openai.com/docs/api-reference/chat/create
  */
 export function encodeRequest (request: ChatRequest, options: EncodeRequestOptions): Record<string, unknown> {
-  const { prompt, messages, model = options.defaultModel, stream_options: streamOptions, ...rest } = request
-  const body: Record<string, unknown> = { ...rest, stream: true }
+  const { prompt, messages, model = options.defaultModel, stream: _stream, stream_options: streamOptions, ...rest } = request
+  const body: Record<string, unknown> = { stream: true, ...rest }
   if (model !== undefined) body.model = model
   if (messages !== undefined) body.messages = messages
   else if (prompt !== undefined) body.messages = [{ role: 'user', content: prompt }]
-  if (options.requestUsage) body.stream_options = { ...streamOptions, include_usage: true }
+  if (options.requestUsage) body.stream_options = streamOptions === undefined ? { include_usage: true } : { ...streamOptions, include_usage: true }
   return body
 }

@@ -6,7 +6,7 @@ import { ChatDecoder, type ChatDecoderOptions } from './decode-chunk.ts'
 import { TemplateRun } from './text-run.ts'
 import { bytesOf } from './byte-pattern.ts'
 import { endOfBlock, findRuns, readRun, type FoundRun, type Section } from './find-runs.ts'
-import { BLANK_LINE, learnTemplate, type TextTemplate } from './text-template.ts'
+import { BLANK_LINE, MAX_FRAME_BYTES, learnTemplate, type TextTemplate } from './text-template.ts'
 
 /** Options of {@link AnswerReader}. */
 export interface AnswerReaderOptions extends ChatDecoderOptions {
@@ -46,7 +46,7 @@ export class AnswerReader {
   #isAnswered = false
   /** The template, where the next byte begins a frame that may be like it. */
   #expected: TextTemplate | undefined
-  #tries = MAX_TRIES
+  #tries: number
 
   constructor (options: AnswerReaderOptions) {
     this.#blocks = new WholeBlocks(options)
@@ -54,6 +54,8 @@ export class AnswerReader {
     this.#decoder = new ChatDecoder(options)
     this.#isCleanText = options.isClean
     this.#shortestSecret = options.shortestSecret
+    // A run is not looked at frame by frame: where its frames might be too large, there are none.
+    this.#tries = options.maxFrameBytes < MAX_FRAME_BYTES ? 0 : MAX_TRIES
   }
 
   /** As {@link ChatDecoder.done}; no run changes it. */

@@ -3,7 +3,7 @@ import type { UpstreamOptions } from '../../../types/options.ts'
 import { InvalidRequestError } from '../../errors.ts'
 import { resolveUpstreamOptions, type ResolvedUpstreamOptions } from '../../options.ts'
 import { createAdapter, type Transport } from '../ask.ts'
-import { requestHeaders } from '../request-headers.ts'
+import { createRequestHeaders } from '../request-headers.ts'
 import { attempt } from './attempt.ts'
 import { encodeFrame, socketUrl } from './encode-request.ts'
 import { Sockets } from './sockets.ts'
@@ -28,10 +28,11 @@ export function webSocketAdapter (options: ResolvedUpstreamOptions): UpstreamAda
 
 function webSocketTransport (options: ResolvedUpstreamOptions, sockets: Sockets): Transport {
   const { frames, credentials } = options.websocket
+  const headersFor = createRequestHeaders({}, options.headers)
   return ({ body, apiKey, choices, ...prepared }) => {
     // The frames do not tell choices apart: their texts would come out mixed.
     if (choices > 1) throw new InvalidRequestError('n', String(choices), '1 from an upstream over WebSocket')
-    const headers = requestHeaders({}, credentials === 'header' ? apiKey : undefined, options.headers)
+    const headers = headersFor(credentials === 'header' ? apiKey : undefined)
     const query = {
       model: frames === 'completion' ? prepared.model : '',
       api_key: credentials === 'query' ? apiKey : ''

@@ -38,7 +38,7 @@ export async function attempt (request: SocketRequest, taker: Taker<Batch>): Pro
   const decoder = new FrameDecoder(request)
   let socket: WebSocket | undefined
   try {
-    limits.signal.throwIfAborted()
+    if (limits.aborted) throw limits.reason
     socket = request.sockets.open({ ...request, maxFrameBytes })
     const inbox = createInbox(socket, decoder, request, limits)
     await limits.guard(handshake(socket, { connectTimeoutMs, redact, limits }))
@@ -61,10 +61,10 @@ function createInbox (socket: WebSocket, decoder: FrameDecoder, { options, redac
   socket.on('error', (error) => inbox.end(() => errorFromSocket(error, options.maxFrameBytes)))
   socket.on('close', (code, reason) => inbox.end(() => errorFromClose(code, String(reason), { answered: decoder.answered, redact })))
   // At once, also while the consumer asks for nothing.
-  limits.signal.addEventListener('abort', () => {
-    inbox.abort(limits.signal.reason)
+  limits.once('abort', () => {
+    inbox.abort(limits.reason)
     socket.terminate()
-  }, { once: true })
+  })
   return inbox
 }
 

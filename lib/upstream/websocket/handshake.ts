@@ -20,10 +20,10 @@ export interface HandshakeOptions {
  */
 export async function handshake (socket: WebSocket, { connectTimeoutMs, redact, limits }: HandshakeOptions): Promise<void> {
   const refusal = await answerOf(socket, connectTimeoutMs)
-  limits.watchIdle()
-  if (refusal === undefined) return
+  if (refusal === undefined) return limits.watchIdle()
+  limits.answered()
   const { statusCode = 0, headers } = refusal
-  throw await readError({ statusCode, headers, body: refusal }, { redact, onChunk: () => limits.touchIdle() })
+  throw await readError({ statusCode, headers, body: refusal }, redact)
 }
 
 /** The response of an upstream that refuses; `undefined` of one that opens the socket. */

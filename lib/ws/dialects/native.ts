@@ -32,14 +32,15 @@ function parse (frame: JsonFrame): ClientMessage {
 
 /** Stream events with the id of their chat and a `seq` that rises by one from 1; the terminal event is the last. */
 class NativeFormat implements ValueFormat {
+  /** Number of the last event. */
+  seq: number
   readonly #id: string
   readonly #runs = new RunWriter((event) => this.#open(event), () => this.#end())
-  #seq: number
 
   /** @param after Number of the event before the first, where a stream is resumed. */
   constructor (id: string, after = 0) {
     this.#id = JSON.stringify(id)
-    this.#seq = after
+    this.seq = after
   }
 
   values ({ events }: Frame): string[] {
@@ -64,7 +65,7 @@ class NativeFormat implements ValueFormat {
   }
 
   #end (): string {
-    return `,"seq":${++this.#seq}}`
+    return `,"seq":${++this.seq}}`
   }
 }
 

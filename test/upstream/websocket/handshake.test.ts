@@ -83,16 +83,16 @@ t.test('the body of a refusal may be compressed, without end, or cut', async (t)
 
   t.match(await askAt(compressed.baseUrl), { code: 'LLM_ERR_UPSTREAM_REFUSED', upstreamMessage: 'No' })
   t.match(await askAt(endless.baseUrl), { code: 'LLM_ERR_UPSTREAM_REFUSED', upstreamMessage: /^x{200}$/ })
-  t.match(await askAt(cut.baseUrl), { code: 'LLM_ERR_UPSTREAM_CONNECTION', statusCode: 502, retryable: true })
+  t.match(await askAt(cut.baseUrl), { code: 'LLM_ERR_UPSTREAM_REFUSED', statusCode: 400, retryable: false, upstreamMessage: undefined })
   for (const upstream of [compressed, endless, cut]) await upstream.deserted()
 })
 
-t.test('a silence in the body of a refusal is bounded', async (t) => {
+t.test('a refusal whose body does not come is known by its status', async (t) => {
   const upstream = await startSocket(t, undefined, () => 'HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{')
 
-  const { error } = await ask(t, createAdapter(t, { baseUrl: upstream.baseUrl, idleTimeoutMs: 100 }))
+  const { error } = await ask(t, createAdapter(t, { baseUrl: upstream.baseUrl, idleTimeoutMs: 100, firstTokenTimeoutMs: 100 }))
 
-  t.match(error, { code: 'LLM_ERR_UPSTREAM_IDLE_TIMEOUT' })
+  t.match(error, { code: 'LLM_ERR_UPSTREAM_REFUSED', statusCode: 400 })
   await upstream.deserted()
 })
 
