@@ -1,3 +1,4 @@
+import type { BinaryText } from './batch.ts'
 /** What is kept of a stream beside its events. */
 export interface StoredStreamInfo {
   /** Format of its first client; whoever resumes without a wish of their own gets it too. */
@@ -28,6 +29,13 @@ export interface StreamProducer {
    * @param events JSON texts of `StreamEvent`s without line breaks; the first of all has number 1.
    */
   append (events: readonly string[]): void
+  /**
+   * As {@link StreamProducer.append}, for a store that keeps bytes: events that were never decoded need not be for its sake.
+   * Default: each is decoded, and given to `append()`.
+   * @param lines The events' UTF-8, a line break behind each.
+   * @param count How many they are.
+   */
+  appendLines? (lines: BinaryText, count: number): void
   /**
    * Nothing more will come: the last event is the terminal one. Lets go of timers.
    * @returns Resolves once all is kept, or never will be. Never rejects.

@@ -1,3 +1,5 @@
+import type { BinaryText } from '../../types/batch.ts'
+
 /** A piece has room for so many bytes of events, or for all that is added at once; the first are smaller. */
 const MAX_PIECE_BYTES = 16 * 1024
 const FIRST_PIECE_BYTES = 512
@@ -34,10 +36,15 @@ export class EventLog {
    */
   push (events: readonly string[]): void {
     const text = events.join('\n') + '\n'
-    const bytes = Buffer.byteLength(text)
-    this.#pieceFor(bytes).add(text, events.length)
-    this.#bytes += bytes
-    this.#last += events.length
+    this.#add(text, Buffer.byteLength(text), 'utf8', events.length)
+  }
+
+  /**
+   * As {@link push}, of events that were not decoded.
+   * @param lines Their UTF-8, a line break behind each.
+   */
+  pushLines (lines: BinaryText, count: number): void {
+    this.#add(lines, lines.length, 'latin1', count)
   }
 
   /** Drops the oldest events until what is kept is small enough; all of them, if need be. */
@@ -71,6 +78,12 @@ export class EventLog {
       if (piece.last >= number) events.push(...piece.from(Math.max(number, piece.first), maxCount - events.length))
     }
     return events
+  }
+
+  #add (text: string, bytes: number, encoding: BufferEncoding, count: number): void {
+    this.#pieceFor(bytes).add(text, encoding, count)
+    this.#bytes += bytes
+    this.#last += count
   }
 
   #pieceFor (bytes: number): Piece {
@@ -115,8 +128,8 @@ class Piece {
     return this.first > this.#last
   }
 
-  add (text: string, count: number): void {
-    this.#end += this.#buffer.write(text, this.#end)
+  add (text: string, encoding: BufferEncoding, count: number): void {
+    this.#end += this.#buffer.write(text, this.#end, encoding)
     this.#last += count
   }
 

@@ -55,7 +55,12 @@ class MemoryStore implements StreamStore {
     this.#streams.set(id, stream)
     this.#bytes += stream.bytes
     this.#makeRoom(stream)
-    return { append: (events) => this.#append(stream, events), close: async () => this.#end(stream) }
+    const { maxStreamBytes } = this.#limits
+    return {
+      append: (events) => this.#grow(stream, () => stream.append(events, maxStreamBytes)),
+      appendLines: (lines, count) => this.#grow(stream, () => stream.appendLines(lines, count, maxStreamBytes)),
+      close: async () => this.#end(stream)
+    }
   }
 
   async * read (id: string, after: number, signal: AbortSignal): AsyncGenerator<StoredEvents, void> {
@@ -89,10 +94,10 @@ class MemoryStore implements StreamStore {
     this.#arm()
   }
 
-  #append (stream: MemoryStream, events: readonly string[]): void {
+  #grow (stream: MemoryStream, append: () => void): void {
     if (!stream.isOpen) return
     const before = stream.bytes
-    stream.append(events, this.#limits.maxStreamBytes)
+    append()
     this.#bytes += stream.bytes - before
     this.#makeRoom(stream)
     stream.wake()

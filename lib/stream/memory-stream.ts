@@ -1,3 +1,4 @@
+import type { BinaryText } from '../../types/batch.ts'
 import type { ProducerCallbacks, StoredEvents, StoredStreamInfo, StreamStatus } from '../../types/store.ts'
 import { StreamExpiredError } from '../errors.ts'
 import type { Bell } from './bell.ts'
@@ -43,6 +44,12 @@ export class MemoryStream {
 
   append (events: readonly string[], maxBytes: number): void {
     if (events.length > 0) this.#log.push(events)
+    this.#log.trim(maxBytes)
+  }
+
+  /** As {@link append}, of events that were not decoded. */
+  appendLines (lines: BinaryText, count: number, maxBytes: number): void {
+    this.#log.pushLines(lines, count)
     this.#log.trim(maxBytes)
   }
 

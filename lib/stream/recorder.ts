@@ -79,7 +79,11 @@ export class Recorder {
   /** Keeps what the frames mean. */
   record (frames: ReadonlyArray<Frame<unknown>>): void {
     this.open()
-    if (!this.#hasFailed) for (const frame of frames as readonly Frame[]) this.#append(frame.run === undefined ? this.#format.values(frame) : this.#textsOf(frame.run))
+    if (this.#hasFailed) return
+    for (const frame of frames as readonly Frame[]) {
+      if (frame.run === undefined) this.#append(this.#format.values(frame))
+      else this.#appendRun(frame.run)
+    }
   }
 
   /** Keeps how the stream ended, where it had begun; the first end counts. */
@@ -104,8 +108,10 @@ export class Recorder {
   }
 
   /** JSON has no line breaks: so all are made at once, and hold nothing but themselves of the upstream's bytes. */
-  #textsOf (run: TextRun): string[] {
-    const text = this.#format.run(run).join('\n')
-    return (isAscii(run.bytes) ? text : Buffer.from(text, 'latin1').toString('utf8')).split('\n')
+  #appendRun (run: TextRun): void {
+    const values = this.#format.run(run)
+    const text = values.join('\n')
+    if (this.#producer?.appendLines !== undefined) this.#producer.appendLines(text + '\n', values.length)
+    else this.#append((isAscii(run.bytes) ? text : Buffer.from(text, 'latin1').toString('utf8')).split('\n'))
   }
 }

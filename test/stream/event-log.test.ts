@@ -9,15 +9,19 @@ const event = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 60 }).map((text) => JSON.stringify(text)),
   fc.integer({ min: 0, max: 40_000 }).map((length) => JSON.stringify('é'.repeat(length)))
 )
-const step = fc.record({ events: fc.array(event, { minLength: 1, maxLength: 40 }), maxBytes: fc.integer({ min: 0, max: 150_000 }) })
+const step = fc.record({ events: fc.array(event, { minLength: 1, maxLength: 40 }), maxBytes: fc.integer({ min: 0, max: 150_000 }), asLines: fc.boolean() })
+
+/** Events as they are before anybody decodes them. */
+const linesOf = (events: readonly string[]): string => Buffer.from(events.map((event) => `${event}\n`).join('')).toString('latin1')
 
 t.test('a log gives back what was added, from any number, whatever was dropped', async (t) => {
   fc.assert(fc.property(fc.array(step, { maxLength: 8 }), fc.boolean(), fc.integer({ min: 1, max: 90 }), (steps, isSealed, maxCount) => {
     const log = new EventLog()
     const all: string[] = []
     let kept: string[] = []
-    for (const { events, maxBytes } of steps) {
-      log.push(events)
+    for (const { events, maxBytes, asLines } of steps) {
+      if (asLines) log.pushLines(linesOf(events), events.length)
+      else log.push(events)
       log.trim(maxBytes)
       all.push(...events)
       kept.push(...events)

@@ -47,6 +47,23 @@ t.test('memoryStore() drops ended streams, the oldest first, where there is no r
   t.same(await states(), ['expired', 'expired', 'expired', 'ended'])
 })
 
+t.test('memoryStore() keeps events that were not decoded like others, and none behind the end', async (t) => {
+  const store = memoryStore()
+  t.teardown(() => store.close?.())
+  const { id, producer } = await openStream(store)
+  const lines = Buffer.from(`${JSON.stringify('é')}\n${JSON.stringify('漢')}\n`).toString('latin1')
+
+  producer.append([JSON.stringify('a')])
+  producer.appendLines?.(lines, 2)
+  await producer.close()
+  producer.appendLines?.(lines, 2)
+
+  t.match(await store.status(id), { first: 1, last: 3, state: 'ended' })
+  const reading = read(store, id)
+  await reading.done
+  t.strictSame(reading.events.map((text) => JSON.parse(text)), ['a', 'é', '漢'])
+})
+
 t.test('memoryStore() fails the stream that grows where nothing can be dropped', async (t) => {
   const store = memoryStore({ maxBytes: 10_000 })
   t.teardown(() => store.close?.())

@@ -41,14 +41,37 @@ t.test('events are kept as format "events" has them, numbered from 1, the termin
   t.ok(store.calls.every(([name, count]) => name !== 'append' || count !== 0), 'nothing is not appended')
 })
 
-t.test('runs of an upstream\'s bytes are kept as text', async (t) => {
-  const { store, recorder } = createRecorder()
-  const texts = ['é', '漢😀', '"\\\n\u2028', '\ud83d', 'x']
+/** Makes a store take events that were not decoded; returns how many came so. */
+function takeLines (store: FakeStore): () => number {
+  const open = store.open.bind(store)
+  let taken = 0
+  store.open = (...args) => {
+    const producer = open(...args)
+    return {
+      ...producer,
+      appendLines: (lines, count) => {
+        const texts = Buffer.from(lines, 'latin1').toString().split('\n').slice(0, -1)
+        if (texts.length !== count) throw new Error(`${texts.length} lines came as ${count}`)
+        taken += count
+        producer.append(texts)
+      }
+    }
+  }
+  return () => taken
+}
 
-  recorder.record([runOf(texts, { choice: 1 }), { events: [textDelta('z')] }])
+for (const asLines of [false, true]) {
+  t.test(`runs of an upstream's bytes are kept as ${asLines ? 'they are' : 'text'}`, async (t) => {
+    const { store, recorder } = createRecorder()
+    const taken = asLines ? takeLines(store) : () => 0
+    const texts = ['é', '漢😀', '"\\\n\u2028', '\ud83d', 'x']
 
-  t.strictSame(eventsOf(store), [...texts.map((text, index) => ({ type: 'text-delta', choice: 1, text, seq: index + 1 })), { ...textDelta('z'), seq: 6 }])
-})
+    recorder.record([runOf(texts, { choice: 1 }), { events: [textDelta('z')] }])
+
+    t.strictSame(eventsOf(store), [...texts.map((text, index) => ({ type: 'text-delta', choice: 1, text, seq: index + 1 })), { ...textDelta('z'), seq: 6 }])
+    t.equal(taken(), asLines ? 5 : 0)
+  })
+}
 
 t.test('a stream is begun once, by the first event if not before', async (t) => {
   const { store, recorder } = createRecorder()
