@@ -8,6 +8,8 @@ import { pong } from '../lib/ws-frame.mjs'
 
 /** An address has no more ports than the system gives out for it; there are many loopback addresses. */
 const PORTS_AN_ADDRESS = 20_000
+/** Of this process alone: those of the one before have ports that the system gives out only a minute after their end. */
+const network = `127.0.${process.pid % 256}`
 /** Connections under way at once. */
 const BATCH = 200
 
@@ -32,7 +34,7 @@ async function openMany (count) {
 }
 
 async function open () {
-  const socket = await openConnection(target, `127.0.0.${2 + Math.floor(sockets.length / PORTS_AN_ADDRESS)}`)
+  const socket = await openConnection(target, `${network}.${2 + Math.floor(sockets.length / PORTS_AN_ADDRESS)}`)
   sockets.push(socket)
   // Whatever comes later may be a ping.
   if (target.transport === 'ws') socket.on('data', () => socket.write(pong))

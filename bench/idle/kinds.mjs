@@ -24,6 +24,7 @@ const ws = { transport: /** @type {const} */ ('ws'), path: '/ws/chat', headers: 
 /** @type {Kind[]} */
 export const kinds = [
   { ...sse, name: 'sse-plain', title: 'SSE, hijacked reply', path: '/idle', body: {}, file: 'idle-plain' },
+  { ...sse, name: 'sse-send', title: 'SSE, `reply.send(readable)`', path: '/send', body: {}, file: 'idle-plain' },
   { ...sse, name: 'sse', title: 'SSE, `reply.sseStream()`', beside: 'sse-plain', path: '/idle', body: {}, file: 'idle-ours' },
   { ...ws, name: 'ws-plain', title: 'WebSocket, @fastify/websocket', file: 'idle-plain' },
   { ...ws, name: 'ws', title: 'WebSocket, `llm.socket()`, `llm-chat.v1`', beside: 'ws-plain', headers: native, file: 'idle-ours' },

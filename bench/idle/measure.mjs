@@ -12,7 +12,7 @@ import { commandOf } from './kinds.mjs'
  */
 
 /** Opened and closed first, so that what is measured is connections, not compiled code. */
-const WARM = 1_000
+export const WARM = 1_000
 /** Time for buffers and caches of closed requests to be freed. */
 const SETTLE_MS = 2_000
 

@@ -26,7 +26,7 @@ import { servers } from '../servers/index.mjs'
  * @property {Timed} others
  * @property {Timed} paced
  * @property {Timed} pacedMany
- * @property {{ rounds: number, rows: Array<{ kind: string, title: string, transport: string, beside: string | null, connections: number, rss: number | null, heap: number | null }> }} idle KiB a connection
+ * @property {{ date: string, rounds: number, rows: Array<{ kind: string, title: string, transport: string, beside: string | null, connections: number, rss: number | null, heap: number | null }> }} idle KiB a connection
  * @property {{ clients: number, rounds: number, rows: Array<{ transport: string, phase: string, p50: number, p99: number, worst: number }> }} abort ms
  * @property {{ streams: number, rounds: number, windowMs: number, rows: Array<{ server: string, title: string, cpu: number | null, added: Latency, bytesAround: number | null }> }} latency
  * @property {{ tries: number, rows: Array<{ name: string, title: string, p50: number, p99: number }> }} reconnect ms
@@ -52,26 +52,36 @@ const KIB = 1024
 const MIB = 1024 * 1024
 const DIGITS = 4
 
+/** What is shown of each part's results. @type {Record<keyof typeof parts, (results: any) => object>} */
+const extractors = {
+  fast: timed,
+  others: timed,
+  paced: timed,
+  pacedMany: timed,
+  idle: ({ date, rounds, rows }) => ({ date: dayOf(date), rounds, rows: rows.map(idleRow) }),
+  abort: ({ clients, rounds, rows }) => ({ clients, rounds, rows }),
+  latency: ({ plan: { streams, windowMs }, rounds, rows }) => ({ streams, rounds, windowMs, rows: rows.map(latencyRow) }),
+  reconnect: ({ tries, rows }) => ({ tries, rows }),
+  http2: timed,
+  binary: ({ size, sseBytes, closeCode }) => ({ size, sseBytes: Math.round(sseBytes), closeCode })
+}
+
 /**
- * @param {Record<keyof typeof parts, any>} results
+ * @param {Partial<Record<keyof typeof parts, any>>} results
+ * @param {Figures} [before] what is shown of the parts that have no results
  * @returns {Figures}
  */
-export function extract (results) {
-  const { fast, others, paced, pacedMany, idle, abort, latency, reconnect, http2, binary } = results
-  return rounded({
-    date: fast.date.slice(0, 'yyyy-mm-dd'.length),
-    machine: describe(fast.machine),
-    fast: timed(fast),
-    others: timed(others),
-    paced: timed(paced),
-    pacedMany: timed(pacedMany),
-    idle: { rounds: idle.rounds, rows: idle.rows.map(idleRow) },
-    abort: { clients: abort.clients, rounds: abort.rounds, rows: abort.rows },
-    latency: { streams: latency.plan.streams, rounds: latency.rounds, windowMs: latency.plan.windowMs, rows: latency.rows.map(latencyRow) },
-    reconnect: { tries: reconnect.tries, rows: reconnect.rows },
-    http2: timed(http2),
-    binary: { size: binary.size, sseBytes: Math.round(binary.sseBytes), closeCode: binary.closeCode }
-  })
+export function extract (results, before) {
+  const { fast } = results
+  const about = fast === undefined ? { date: before?.date, machine: before?.machine } : { date: dayOf(fast.date), machine: describe(fast.machine) }
+  const names = /** @type {Array<keyof typeof parts>} */ (Object.keys(parts))
+  const shown = names.map((name) => [name, results[name] === undefined ? before?.[name] : extractors[name](results[name])])
+  return rounded(/** @type {any} */ ({ ...about, ...Object.fromEntries(shown) }))
+}
+
+/** @param {string} date */
+function dayOf (date) {
+  return date.slice(0, 'yyyy-mm-dd'.length)
 }
 
 /** @param {{ node: string, cpu: string, cores: number, linux: string }} machine */

@@ -19,7 +19,7 @@ export const tables = {
   fast: ({ fast }) => about(fast) + timedTable(fast.rows),
   others: ({ others }) => about(others) + timedTable(others.rows),
   paced: ({ paced, pacedMany }) => `${about(paced, `; of 1,000 streams ${roundsOf(pacedMany.rounds)}`)}${pacedTable([...paced.rows, ...pacedMany.rows])}`,
-  idle: ({ idle }) => table(['Connection', 'How many', 'Resident KiB', 'Heap KiB', 'Resident over the one without us', 'Heap over it'], idle.rows.map((row) => idleRow(row, idle.rows))),
+  idle: ({ idle }) => `${idle.date}, ${roundsOf(idle.rounds)}.\n\n${table(['Connection', 'How many', 'Resident KiB', 'Heap KiB', 'Resident over the one without us', 'Heap over it'], idle.rows.map((row) => idleRow(row, idle.rows)))}`,
   abort: ({ abort }) => `${abort.clients} clients leave at once, ${abort.rounds === 1 ? 'once' : `${abort.rounds} times`}; ms from then to the close of the upstream's socket.\n\n${table(['Client leaves', 'SSE p50', 'SSE p99', 'WebSocket p50', 'WebSocket p99'], abortRows(abort))}`,
   latency: ({ latency }) => `${latency.streams} streams at 50 tokens/s, ${roundsOf(latency.rounds)}.\n\n${table(['Server', 'CPU us/event', 'Added mean ms', 'p50 ms', 'p99 ms', 'Bytes around a token\'s text'], latency.rows.map(latencyRow))}`,
   reconnect: ({ reconnect }) => `${reconnect.tries} tries each, in turns, one at a time.\n\n${table(['From the cut to', 'p50 ms', 'p99 ms'], reconnect.rows.map(({ title, p50, p99 }) => [title, fixed(p50, 2), fixed(p99, 2)]))}`,

@@ -1,4 +1,5 @@
 // The least that Fastify needs for a connection that stays open, and for an upstream that stays open behind it.
+import { Readable } from 'node:stream'
 import fastifyWebsocket from '@fastify/websocket'
 import Fastify from 'fastify'
 import { addMemoryRoute } from './memory.mjs'
@@ -10,6 +11,11 @@ addMemoryRoute(app)
 app.post('/idle', (_request, reply) => {
   reply.hijack()
   reply.raw.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: hello\n\n')
+})
+app.post('/send', (_request, reply) => {
+  const body = new Readable({ read () {} })
+  body.push('data: hello\n\n')
+  return reply.header('content-type', 'text/event-stream').send(body)
 })
 app.post('/chat', async (request, reply) => {
   const { body } = await ask(/** @type {object} */ (request.body))

@@ -1,6 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { PushedItems, Taker } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
+import type { Logger } from '../../types/logger.ts'
 import type { StreamHooks, StreamInfo, StreamSummary } from '../../types/hooks.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
@@ -12,7 +13,7 @@ import { runLifecycleHooks } from './lifecycle-hooks.ts'
 import { OrphanWatch } from './orphan-watch.ts'
 import type { Recorder } from './recorder.ts'
 import type { OpenStream, StreamRegistry } from './registry.ts'
-import { closeSource, type OpenedSource, type OpenSource } from './source.ts'
+import { closeSource, type OpenedSource, type OpenSource, type SourceContext } from './source.ts'
 import type { Account, Stage } from './stage.ts'
 import { within } from './within.ts'
 
@@ -48,7 +49,7 @@ export interface RunSetup {
  * `finish()`. The first reason wins. `stop()` aborts the source and breaks a pending `next()`; `finish()` releases
  * everything that the run took: slot, timers, source.
  */
-export class StreamRun implements OpenStream, Taker<unknown> {
+export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   info: StreamInfo
   readonly key: string | undefined
   readonly reads: string | undefined
@@ -58,7 +59,7 @@ export class StreamRun implements OpenStream, Taker<unknown> {
   /** Until it is called: it holds whatever the source is made of. */
   #openSource: OpenSource | undefined
   readonly #startedAt = performance.now()
-  readonly #controller = new AbortController()
+  #controller: AbortController | undefined
   readonly #eventHooks: Array<NonNullable<StreamHooks['onStreamEvent']>>
   #ended: Promise<unknown> | undefined
   #settleEnded: (() => void) | undefined
@@ -103,9 +104,18 @@ export class StreamRun implements OpenStream, Taker<unknown> {
     this.#starting = runLifecycleHooks(setup.options.hooks, 'onStreamStart', this.info).then(() => { this.#starting = undefined })
   }
 
-  /** Aborts when the stream ends for any reason but its natural end. */
+  /**
+   * Aborts when the stream ends for any reason but its natural end. Made for whoever asks: it is a KiB for as long as the
+   * stream is open, and a source may have no use for it.
+   */
   get signal (): AbortSignal {
+    this.#controller ??= this.#createController()
     return this.#controller.signal
+  }
+
+  /** As of the stream: for its source. */
+  get log (): Logger {
+    return this.info.log
   }
 
   /** Why the stream ends; absent while it runs. */
@@ -230,7 +240,7 @@ export class StreamRun implements OpenStream, Taker<unknown> {
     const error = cause ?? errorForReason(reason)
     this.#error = error
     this.#recorder?.end(toOutcome(reason, error, this.#options.exposeErrors))
-    this.#controller.abort(error)
+    this.#controller?.abort(error)
     this.#interrupt?.(error)
     this.#sourceClosed = closeSource(this.#source, this.info)
   }
@@ -303,10 +313,16 @@ export class StreamRun implements OpenStream, Taker<unknown> {
     return this.#finishing
   }
 
+  #createController (): AbortController {
+    const controller = new AbortController()
+    if (this.#error !== undefined) controller.abort(this.#error)
+    return controller
+  }
+
   async #open (): Promise<OpenedSource> {
     const open = this.#openSource as OpenSource
     this.#openSource = undefined
-    const opening = Promise.resolve(open({ signal: this.signal, log: this.info.log }))
+    const opening = Promise.resolve(open(this))
     try {
       const source = await this.guard(opening)
       if (source.request !== undefined) this.info = { ...this.info, request: source.request }

@@ -34,6 +34,8 @@ export interface ReadTextOptions {
   readonly maxBytes: number
   /** `cut` the text, or `throw` LLM_ERR_UPSTREAM_FRAME_TOO_LARGE. */
   readonly whenLarger: 'cut' | 'throw'
+  /** Of a body that fails: `cut` the text there, or `throw` what it fails with. Default `throw`. */
+  readonly whenBroken?: 'cut' | 'throw'
   /** Called per chunk: a sign of life. */
   readonly onChunk: () => void
 }
@@ -78,27 +80,29 @@ export function decodedBody ({ body, headers }: Pick<HttpResponse, 'body' | 'hea
 
 /**
  * Reads a small body as text.
- * @throws LLM_ERR_UPSTREAM_FRAME_TOO_LARGE when it is too large to be cut.
+ * @throws LLM_ERR_UPSTREAM_FRAME_TOO_LARGE when it is too large, and what it fails with, unless either is to be cut.
  */
-export async function readText (body: Readable, { maxBytes, whenLarger, onChunk }: ReadTextOptions): Promise<string> {
+export async function readText (body: Readable, { maxBytes, whenLarger, whenBroken = 'throw', onChunk }: ReadTextOptions): Promise<string> {
   const chunks: Buffer[] = []
   let bytes = 0
-  for await (const chunk of body) {
-    onChunk()
-    chunks.push(chunk)
-    bytes += chunk.length
-    if (bytes > maxBytes && whenLarger === 'throw') throw new UpstreamFrameTooLargeError(maxBytes)
-    if (bytes > maxBytes) break
+  try {
+    for await (const chunk of body) {
+      onChunk()
+      chunks.push(chunk)
+      bytes += chunk.length
+      if (bytes > maxBytes) break
+    }
+  } catch (error) {
+    if (whenBroken === 'throw') throw error
   }
+  if (bytes > maxBytes && whenLarger === 'throw') throw new UpstreamFrameTooLargeError(maxBytes)
   return Buffer.concat(chunks).subarray(0, maxBytes).toString('utf8')
 }
 
 async function readInTime (body: Readable): Promise<string> {
   const timer = setTimeout(() => body.destroy(), ERROR_BODY_MS).unref()
   try {
-    return await readText(body, { maxBytes: MAX_ERROR_BODY_BYTES, whenLarger: 'cut', onChunk: () => {} })
-  } catch {
-    return ''
+    return await readText(body, { maxBytes: MAX_ERROR_BODY_BYTES, whenLarger: 'cut', whenBroken: 'cut', onChunk: () => {} })
   } finally {
     clearTimeout(timer)
   }

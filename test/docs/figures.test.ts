@@ -127,7 +127,7 @@ t.test('latencies are told less what they are without a server, in milliseconds'
     paced,
     pacedMany: paced,
     http2: fast,
-    idle: { rounds: 1, rows: [{ kind: 'sse', connections: 10, rss: 1_024, heap: 2_048 }] },
+    idle: { date: '2026-01-03T00:00:00.000Z', rounds: 1, rows: [{ kind: 'sse', connections: 10, rss: 1_024, heap: 2_048 }] },
     abort: { clients: 1, rounds: 1, rows: [] },
     latency: { plan: { streams: 100, windowMs: 500 }, rounds: 1, rows: [{ server: 'openai', cpuPerEvent: 1, added: { mean: 200, p50: 100, p99: 1_000 }, bytesAround: 20 }] },
     reconnect: { tries: 1, rows: [] },
@@ -140,5 +140,7 @@ t.test('latencies are told less what they are without a server, in milliseconds'
   t.match(result.fast.rows[0], { cpu: 30.12, events: 1_000, peakMiB: 1, notes: ['leaks upstream'] })
   t.match(result.idle.rows[0], { rss: 1, heap: 2, beside: 'sse-plain' })
   t.equal(result.binary.sseBytes, 87_409)
+  t.equal(result.idle.date, '2026-01-03')
   t.throws(() => extract({ ...result, fast: timed([row('nobody', none)]) }), { message: /nobody/ })
+  t.same(extract({ abort: { clients: 2, rounds: 3, rows: [] } }, result), { ...result, abort: { clients: 2, rounds: 3, rows: [] } })
 })

@@ -1,0 +1,27 @@
+import t from 'tap'
+import { startRun } from '../../lib/stream/core.ts'
+import { ItemStage } from '../../lib/stream/item-stage.ts'
+import { deferred, turn } from '../helper.ts'
+import { createHub } from '../ws/helper.ts'
+
+t.test('a source that asks for the signal only when the stream was stopped learns of that', async (t) => {
+  const { core, log, options } = createHub()
+  const go = deferred()
+  let signal: AbortSignal | undefined
+  const run = startRun(core, { transport: 'sse', options, log }, async (context) => {
+    await go.promise
+    signal = context.signal
+    return { iterator: [][Symbol.iterator]() as never, stage: new ItemStage() }
+  })
+  const first = run.begin()
+
+  run.stop('stop')
+  await t.rejects(first, { code: 'LLM_ERR_STOPPED' })
+  t.equal(signal, undefined)
+  go.resolve()
+  await turn()
+
+  t.equal(signal?.reason, run.error)
+  t.equal(run.signal, signal)
+  await run.finish(0)
+})
