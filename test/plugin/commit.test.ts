@@ -268,6 +268,23 @@ t.test('an event over maxEventBytes ends the stream with an error frame', async 
   t.equal((await summary).reason, 'error')
 })
 
+t.test('an event over maxEventBytes takes no number, in any numbered format', async (t) => {
+  const said = [textDelta('a'), textDelta('b'), textDelta('x'.repeat(2_000)), textDelta('never')]
+  const { app } = await createApp(t, { maxEventBytes: 1_000, resumable: true, upstream: async function * () { yield said } })
+  app.get('/events', (_request, reply) => reply.sseStream(app.llm.chat({ prompt: 'Hi' }), { format: 'events' }))
+  app.get('/late', (_request, reply) => reply.sseStream(async () => app.llm.chat({ prompt: 'Hi' }), { format: 'events' }))
+  app.get('/openai', (_request, reply) => reply.sseStream(app.llm.chat({ prompt: 'Hi', resumable: true }), { format: 'openai' }))
+
+  for (const path of ['/events', '/late', '/openai']) {
+    const { body } = await app.inject(path)
+    const texts = valuesOf(body).map((value) => value.text ?? value.choices?.[0].delta.content ?? value.error?.code).filter(Boolean)
+
+    t.strictSame(texts, ['a', 'b', 'event-too-large'], path)
+    if (path === '/openai') t.equal(/^id: (\d+)\ndata: \{"error"/m.exec(body)?.[1] ?? /^id: (\d+)\ndata: \[DONE\]/m.exec(body)?.[1], '4', path)
+    else t.equal(valuesOf(body).at(-1).seq, 4, path)
+  }
+})
+
 t.test('events of one network chunk leave together, and all of them', async (t) => {
   const { app } = await createApp(t, { upstream: async function * () { yield Array.from({ length: 500 }, (_, index) => textDelta(`${index} `)) } })
   app.get('/', (_request, reply) => reply.sseStream(app.llm.chat({ prompt: 'Hi' }), { format: 'events' }))

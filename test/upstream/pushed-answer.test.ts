@@ -166,6 +166,13 @@ t.test('the producer waits for as long as the consumer says', async (t) => {
   t.strictSame(seen, ['1', '2', 'released'])
 })
 
+t.test('pushInto() of an answer that was left before its first item asks for nothing, and is no whole answer', async (t) => {
+  const answer = new PushedAnswer<number>(() => { throw new Error('nobody wants it') })
+  await answer.return()
+
+  await t.rejects(answer.pushInto(taker(() => undefined)), { message: 'the consumer takes no more' })
+})
+
 t.test('pushInto() throws what the producer failed with', async (t) => {
   const { answer } = counting(1, new Error('no more'))
 
