@@ -244,7 +244,6 @@ function hasText (event: unknown): event is { text: string } {
 }
 
 function checkSize (message: Message, limit: number): void {
-  if (typeof message !== 'string') return
   // UTF-8 takes at most three bytes for a UTF-16 unit: most messages need no exact count.
   if (message.length * 3 <= limit) return
   const bytes = Buffer.byteLength(message)

@@ -272,7 +272,7 @@ t.test('an event over maxEventBytes takes no number, in any numbered format', as
   const said = [textDelta('a'), textDelta('b'), textDelta('x'.repeat(2_000)), textDelta('never')]
   const { app } = await createApp(t, { maxEventBytes: 1_000, resumable: true, upstream: async function * () { yield said } })
   app.get('/events', (_request, reply) => reply.sseStream(app.llm.chat({ prompt: 'Hi' }), { format: 'events' }))
-  app.get('/late', (_request, reply) => reply.sseStream(async () => app.llm.chat({ prompt: 'Hi' }), { format: 'events' }))
+  app.get('/late', (_request, reply) => reply.sseStream(async () => app.llm.chat({ prompt: 'Hi' }), { format: 'events', commit: 'immediate' }))
   app.get('/openai', (_request, reply) => reply.sseStream(app.llm.chat({ prompt: 'Hi', resumable: true }), { format: 'openai' }))
 
   for (const path of ['/events', '/late', '/openai']) {

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import t from 'tap'
-import { LinkedAbort } from '../../lib/upstream/linked-abort.ts'
+import { LinkedAbort, guard } from '../../lib/upstream/linked-abort.ts'
 import { deferred, sleep } from '../helper.ts'
 import { countTimers, failure } from './helper.ts'
 
@@ -101,7 +101,7 @@ t.test('LinkedAbort waits for a promise', async (t) => {
 
   t.equal(await linked.guard(Promise.resolve(7)), 7)
   t.equal(await failure(() => linked.guard(Promise.reject(own))), own)
-  t.equal(getEventListeners(linked.signal, 'abort').length, 0)
+  t.equal(linked.listenerCount('abort'), 0)
 })
 
 t.test('LinkedAbort waits for a promise no longer than until its abort', async (t) => {
@@ -116,4 +116,18 @@ t.test('LinkedAbort waits for a promise no longer than until its abort', async (
   t.equal(await failure(() => linked.guard(new Promise(() => {}))), reason)
   late.reject(own)
   await sleep(1)
+})
+
+t.test('guard() waits for no promise beyond the abort of a signal, nor for one that has aborted', async (t) => {
+  const controller = new AbortController()
+  const never = async (): Promise<never> => await new Promise(() => {})
+  t.equal(await guard(controller.signal, async () => 7), 7)
+  t.equal(await failure(() => guard(controller.signal, () => Promise.reject(own))), own)
+  const waiting = failure(() => guard(controller.signal, never))
+
+  controller.abort(reason)
+
+  t.equal(await waiting, reason)
+  t.equal(getEventListeners(controller.signal, 'abort').length, 0)
+  t.equal(await failure(() => guard(controller.signal, never)), reason)
 })
