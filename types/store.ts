@@ -1,4 +1,5 @@
 import type { BinaryText } from './batch.ts'
+
 /** What is kept of a stream beside its events. */
 export interface StoredStreamInfo {
   /** Format of its first client; whoever resumes without a wish of their own gets it too. */

@@ -11,9 +11,9 @@ export function createRequestHeaders (
   transport: Readonly<RequestHeaders>, own: Readonly<RequestHeaders>
 ): (apiKey: string | undefined) => RequestHeaders {
   const common: RequestHeaders = { ...transport, 'user-agent': 'fastify-llm-stream', ...lowerCased(own) }
-  const isOwnKey = 'authorization' in common
-  // Spread last: behind a spread, V8 gives each object a hidden class of its own, which takes 1.5 us and 400 bytes (Node 20).
-  return (apiKey) => apiKey === undefined || isOwnKey ? { ...common } : { authorization: `Bearer ${apiKey}`, ...common }
+  // Spread last, for the host's own to win, and because what stands behind a spread gives each object a hidden class of its
+  // own: 1.5 us and 400 bytes (Node 20).
+  return (apiKey) => apiKey === undefined ? { ...common } : { authorization: `Bearer ${apiKey}`, ...common }
 }
 
 function lowerCased (headers: Readonly<RequestHeaders>): RequestHeaders {

@@ -19,6 +19,6 @@ export function encodeRequest (request: ChatRequest, options: EncodeRequestOptio
   if (model !== undefined) body.model = model
   if (messages !== undefined) body.messages = messages
   else if (prompt !== undefined) body.messages = [{ role: 'user', content: prompt }]
-  if (options.requestUsage) body.stream_options = streamOptions === undefined ? { include_usage: true } : { ...streamOptions, include_usage: true }
+  if (options.requestUsage) body.stream_options = { ...streamOptions, include_usage: true }
   return body
 }
