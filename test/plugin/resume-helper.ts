@@ -61,7 +61,7 @@ export interface Block {
 
 /** Blocks of an event stream, without its comments. */
 export function blocksOf (text: string): Block[] {
-  return text.replaceAll(': ping\n', '').split('\n\n').filter((block) => block !== '').map((block) => {
+  return text.replaceAll(': ping\n', '').split('\n\n').filter((block) => block.trim() !== '').map((block) => {
     const fields = new Map(block.split('\n').map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)]))
     const data = fields.get('data') as string
     return { id: fields.get('id'), data: data === '[DONE]' ? data : JSON.parse(data) }
@@ -87,12 +87,21 @@ export interface Reading {
 export async function read (request: ClientRequest): Promise<Reading> {
   const response = await openResponse(request)
   let text = ''
+  const read: Block[] = []
   const over = deferred()
   response.setEncoding('utf8').on('data', (piece: string) => { text += piece }).on('error', () => {}).on('close', () => over.resolve())
   return {
     status: response.statusCode ?? 0,
     headers: response.headers,
-    blocks: () => blocksOf(/^[^]*\n\n/.exec(text)?.[0] ?? ''),
+    blocks: () => {
+      // Each block is read once: who waits for many asks again and again.
+      const end = text.lastIndexOf('\n\n') + 2
+      if (end > 1) {
+        read.push(...blocksOf(text.slice(0, end)))
+        text = text.slice(end)
+      }
+      return [...read]
+    },
     over: over.promise,
     leave: () => { response.destroy() }
   }
