@@ -84,6 +84,8 @@ export class AttemptLimits extends LinkedAbort implements WheelEntry {
   /** Has no times any more, and no listener on the stream's signal. */
   override release (): void {
     this.#wheel.delete(this)
+    // The connection's client keeps this until its next request.
+    this.#reader = undefined
     super.release()
   }
 

@@ -1,5 +1,4 @@
-import type { Readable } from 'node:stream'
-import { request as undiciRequest, type Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
 import type { Taker } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
@@ -12,7 +11,9 @@ import { decodeCompletion } from './openai/decode-completion.ts'
 import { AnswerReader } from './openai/read-answer.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
 import { errorFromResponse, isErrorStatus } from './openai/upstream-error.ts'
-import { checkResponse, decodedBody, isFailure, readText, type HttpResponse } from './response.ts'
+import { exchange, type ExchangeResponse } from './exchange.ts'
+import type { PushedBody } from './pushed-body.ts'
+import { checkResponse, decodedBody, isFailure, readText, streamedBody, type HttpResponse } from './response.ts'
 import { retryAfterMs } from './retry-after.ts'
 
 /** One HTTP request to make. */
@@ -38,20 +39,17 @@ export async function attempt (request: AttemptRequest, taker: Taker<Batch>): Pr
   const limits = new AttemptLimits(request)
   const { model, choices, wheel, redact, isClean, shortestSecret, options: { maxFrameBytes } } = request
   const reader = new AnswerReader({ model, choices, redact, isClean, shortestSecret, maxFrameBytes })
-  let body: Readable | undefined
+  let body: PushedBody | undefined
   let isWhole = false
   try {
-    // While it connects, undici does not look at the signal.
-    const response = await limits.guard(send(request, limits))
+    const response = await exchange(request, limits)
     body = response.body
-    // Who reads it learns of its errors. When nobody does any more, they would end the process.
-    body.on('error', () => {})
     // An error has times of its own.
     if (isFailure(response)) limits.answered()
     else limits.watchIdle()
     const kind = await checkResponse(response, { redact: request.redact, onChunk: () => limits.touchIdle() })
     if (kind === 'json') return await taker.take(await readJson(response, request, limits))
-    await new StreamedAnswer(decodedBody(response), { reader, limits, wheel, taker }).over
+    await new StreamedAnswer(streamedBody(response), { reader, limits, wheel, taker }).over
     isWhole = reader.done
   } catch (error) {
     throw limits.reasonFor(error, (error) => errorOfStatus(error, request) ?? connectionError(error))
@@ -61,12 +59,7 @@ export async function attempt (request: AttemptRequest, taker: Taker<Batch>): Pr
   }
 }
 
-function send ({ url, headers, body, dispatcher }: AttemptRequest, signal: AttemptLimits): Promise<Dispatcher.ResponseData> {
-  // Our own timers replace undici's, which cannot tell a first token from a silence and count while a client is behind.
-  return undiciRequest(url, { method: 'POST', headers, body, dispatcher, signal, headersTimeout: 0, bodyTimeout: 0 })
-}
-
-async function readJson (response: Dispatcher.ResponseData, { options, redact, model }: AttemptRequest, limits: AttemptLimits): Promise<Batch> {
+async function readJson (response: ExchangeResponse, { options, redact, model }: AttemptRequest, limits: AttemptLimits): Promise<Batch> {
   const { maxFrameBytes: maxBytes } = options
   const text = redact(await readText(decodedBody(response), { maxBytes, whenLarger: 'throw', onChunk: () => limits.touchIdle() }))
   limits.answered()
@@ -87,16 +80,17 @@ function parseJson (text: string): unknown {
  * Closes the upstream's connection, except after a whole answer: then it has a moment to end by itself, so that the
  * pool can use it again.
  */
-function closeBody (body: Readable, whole: boolean, cut: () => void): void {
-  if (body.readableEnded || body.destroyed) return
+function closeBody (body: PushedBody, whole: boolean, cut: () => void): void {
+  if (body.ended !== undefined) return
   if (!whole) return cut()
   const timer = setTimeout(cut, REUSE_WAIT_MS).unref()
-  body.once('close', () => clearTimeout(timer)).resume()
+  body.watch(() => { if (body.ended !== undefined) clearTimeout(timer) })
+  body.discard()
 }
 
 /** Interceptors of a host's dispatcher make errors of statuses: undici's `responseError` and `retry`. */
 function errorOfStatus (error: unknown, { redact }: AttemptRequest): LlmError | undefined {
-  const { statusCode = 0, headers = {}, body = '' } = error as { statusCode?: number, headers?: HttpResponse['headers'], body?: unknown }
+  const { statusCode = 0, headers = {}, body = '' } = (error ?? {}) as { statusCode?: number, headers?: HttpResponse['headers'], body?: unknown }
   if (!isErrorStatus(statusCode)) return undefined
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   return errorFromResponse(statusCode, text, { redact, retryAfterMs: retryAfterMs(headers, Date.now()) })

@@ -2,6 +2,8 @@ import type { Readable } from 'node:stream'
 import { createBrotliDecompress, createGunzip, createInflate, constants } from 'node:zlib'
 import { UpstreamContentError, UpstreamFrameTooLargeError, withDetails, type LlmError } from '../errors.ts'
 import { errorFromResponse } from './openai/upstream-error.ts'
+import type { ExchangeResponse } from './exchange.ts'
+import { PushedBody } from './pushed-body.ts'
 import { retryAfterMs } from './retry-after.ts'
 
 /** Of an error's body so many bytes are read, and for so long: its status says enough. */
@@ -14,11 +16,11 @@ const MAX_EXCERPT_BYTES = 4 * 1024
 /** What an upstream answered: how its body is to be read. */
 export type ResponseKind = 'event-stream' | 'json'
 
-/** An HTTP response whose body is not read yet, of undici or of Node. */
+/** An HTTP response whose body is not read yet, of {@link exchange} or of Node. */
 export interface HttpResponse {
   readonly statusCode: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
-  readonly body: Readable
+  readonly body: PushedBody | Readable
 }
 
 /** Options of {@link checkResponse}. */
@@ -67,10 +69,20 @@ export async function readError (response: HttpResponse, redact: (text: string) 
   return errorFromResponse(statusCode, text, { redact, retryAfterMs: retryAfterMs(headers, Date.now()) })
 }
 
-/** The body without its content coding: some proxies compress event streams although we ask for none. */
+/** The body of a streamed answer without its content coding: some proxies compress event streams although we ask for none. */
+export function streamedBody ({ body, headers }: Pick<ExchangeResponse, 'body' | 'headers'>): PushedBody {
+  const decoder = createDecoder(headers)
+  return decoder === undefined ? body : PushedBody.from(decode(body.toReadable(), decoder))
+}
+
+/** The body as a stream, without its content coding. */
 export function decodedBody ({ body, headers }: Pick<HttpResponse, 'body' | 'headers'>): Readable {
-  const decoder = createDecoder(String(headers['content-encoding'] ?? '').trim().toLowerCase())
-  if (decoder === undefined) return body
+  const readable = body instanceof PushedBody ? body.toReadable() : body
+  const decoder = createDecoder(headers)
+  return decoder === undefined ? readable : decode(readable, decoder)
+}
+
+function decode (body: Readable, decoder: Decoder): Readable {
   // Who reads it learns of its errors. When nobody does any more, they would end the process.
   decoder.on('error', () => {})
   body.on('error', (error) => decoder.destroy(error))
@@ -113,11 +125,14 @@ function mediaType (contentType: string | string[] | undefined): string {
   return String(contentType ?? '').replace(/[;,].*/, '').trim().toLowerCase()
 }
 
+type Decoder = ReturnType<typeof createGunzip | typeof createInflate | typeof createBrotliDecompress>
+
 /** Each with a flush after every chunk, so that tokens do not wait for a full block. */
-function createDecoder (encoding: string): ReturnType<typeof createGunzip | typeof createBrotliDecompress> | undefined {
+function createDecoder (headers: HttpResponse['headers']): Decoder | undefined {
+  const coding = String(headers['content-encoding'] ?? '').trim().toLowerCase()
   const flush = constants.Z_SYNC_FLUSH
-  if (encoding === 'gzip' || encoding === 'x-gzip') return createGunzip({ flush, finishFlush: flush })
-  if (encoding === 'deflate') return createInflate({ flush, finishFlush: flush })
-  if (encoding === 'br') return createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH })
+  if (coding === 'gzip' || coding === 'x-gzip') return createGunzip({ flush, finishFlush: flush })
+  if (coding === 'deflate') return createInflate({ flush, finishFlush: flush })
+  if (coding === 'br') return createBrotliDecompress({ flush: constants.BROTLI_OPERATION_FLUSH })
   return undefined
 }

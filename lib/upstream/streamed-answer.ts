@@ -1,4 +1,3 @@
-import { finished, type Readable } from 'node:stream'
 import type { Taker } from '../../types/adapter.ts'
 import type { Batch, Frame } from '../../types/batch.ts'
 import { UpstreamTruncatedError, isLlmError } from '../errors.ts'
@@ -6,6 +5,7 @@ import type { Wheel } from '../wheel.ts'
 import { retryable, type AnswerWatch, type AttemptLimits } from './attempt-limits.ts'
 import { mayHold } from './may-hold.ts'
 import type { AnswerReader } from './openai/read-answer.ts'
+import type { BodyEnd, PushedBody } from './pushed-body.ts'
 
 /** What a streamed answer goes through. */
 export interface StreamedAnswerSetup {
@@ -16,15 +16,8 @@ export interface StreamedAnswerSetup {
   readonly taker: Taker<Batch>
 }
 
-/** How a body ended. */
-interface BodyEnd {
-  /** `null` or `undefined` where it is whole. */
-  readonly error: unknown
-}
-
 /**
- * Reads a streamed answer whenever its body is readable, and hands on at once what it reads. `for await` over the body
- * gives the same chunks, but takes several turns of the microtask queue for each.
+ * Reads a streamed answer whenever something of it has come, and hands on at once what it reads: all of a network chunk.
  *
  * States: reading <-> waiting, while the consumer is behind -> ended, when all is read -> over. While it waits it reads
  * nothing, so that the body's buffer fills up and the upstream has to wait.
@@ -34,17 +27,15 @@ export class StreamedAnswer implements AnswerWatch {
   /** Resolves when the answer is whole; rejects with what is wrong with it, behind the frames that precede it. */
   readonly over: Promise<void>
   // What each token needs stands here, and not in one object more: of many paced streams none of it is in a cache.
-  readonly #body: Readable
+  readonly #body: PushedBody
   readonly #reader: AnswerReader
   readonly #limits: AttemptLimits
   readonly #wheel: Wheel
   readonly #taker: Taker<Batch>
-  readonly #unwatch: () => void
   #settle!: (error?: unknown) => void
   /** Frames that wait for the answer to begin. */
   #held: Frame[] = []
   #failure: unknown
-  #bodyEnd: BodyEnd | undefined
   /** Frames were handed on. */
   #hasBegun = false
   #isStopped = false
@@ -52,7 +43,7 @@ export class StreamedAnswer implements AnswerWatch {
   #isEnded = false
   #isOver = false
 
-  constructor (body: Readable, { reader, limits, wheel, taker }: StreamedAnswerSetup) {
+  constructor (body: PushedBody, { reader, limits, wheel, taker }: StreamedAnswerSetup) {
     this.#body = body
     this.#reader = reader
     this.#limits = limits
@@ -61,11 +52,7 @@ export class StreamedAnswer implements AnswerWatch {
     this.over = new Promise((resolve, reject) => {
       this.#settle = (error) => error === undefined ? resolve() : reject(error)
     })
-    this.#unwatch = finished(body, { writable: false }, (error) => {
-      this.#bodyEnd = { error }
-      this.#goOn()
-    })
-    body.on('readable', this.#goOn)
+    body.watch(this.#goOn)
     limits.watchIdle(this)
     this.#isStopped = limits.aborted
     this.#goOn()
@@ -93,10 +80,10 @@ export class StreamedAnswer implements AnswerWatch {
     if (this.#failure !== undefined) this.#endBy(this.#failure)
     else {
       // What came before its connection failed is there to be read; what nobody wants is not.
-      const chunk: Buffer | null = this.#isStopped ? null : this.#body.read()
+      const chunk = this.#isStopped ? null : this.#body.read()
       if (chunk !== null) return this.#readChunk(chunk)
-      if (this.#bodyEnd === undefined) return false
-      this.#endByBody(this.#bodyEnd)
+      if (this.#body.ended === undefined) return false
+      this.#endByBody(this.#body.ended)
     }
     return this.#handOnHeld()
   }
@@ -152,9 +139,8 @@ export class StreamedAnswer implements AnswerWatch {
     return ready === undefined && this.#hasMore
   }
 
-  /** To ask an empty body again for the bytes of each token costs as much as to ask it for them; it says when there are more. */
   get #hasMore (): boolean {
-    return this.#body.readableLength > 0 || this.#isEnded || this.#failure !== undefined || this.#bodyEnd !== undefined
+    return this.#body.hasMore || this.#isEnded || this.#failure !== undefined
   }
 
   get #isDue (): boolean {
@@ -177,8 +163,7 @@ export class StreamedAnswer implements AnswerWatch {
   /** Lets go of the body, and leaves it as it is. */
   #finish (error?: unknown): void {
     this.#isOver = true
-    this.#unwatch()
-    this.#body.off('readable', this.#goOn)
+    this.#body.unwatch()
     this.#settle(error)
   }
 }
