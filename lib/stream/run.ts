@@ -372,6 +372,8 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   async #finishOnce (bytes: number): Promise<StreamSummary> {
     this.#clearTimers()
     if (this.#sourceClosed !== undefined) await within(this.#sourceClosed, SOURCE_CLOSE_MS)
+    // It holds what came last.
+    this.#interrupt = undefined
     const summary = this.#summarise(bytes)
     this.#registry.remove(this, summary)
     this.#onRelease?.()

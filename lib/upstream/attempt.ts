@@ -40,6 +40,7 @@ export async function attempt (request: AttemptRequest, taker: Taker<Batch>): Pr
   const { model, choices, wheel, redact, isClean, shortestSecret, options: { maxFrameBytes } } = request
   const reader = new AnswerReader({ model, choices, redact, isClean, shortestSecret, maxFrameBytes })
   let body: PushedBody | undefined
+  let decoded: PushedBody | undefined
   let isWhole = false
   try {
     const response = await exchange(request, limits)
@@ -49,13 +50,16 @@ export async function attempt (request: AttemptRequest, taker: Taker<Batch>): Pr
     else limits.watchIdle()
     const kind = await checkResponse(response, { redact: request.redact, onChunk: () => limits.touchIdle() })
     if (kind === 'json') return await taker.take(await readJson(response, request, limits))
-    await new StreamedAnswer(streamedBody(response), { reader, limits, wheel, taker }).over
+    decoded = streamedBody(response)
+    await new StreamedAnswer(decoded, { reader, limits, wheel, taker }).over
     isWhole = reader.done
   } catch (error) {
     throw limits.reasonFor(error, (error) => errorOfStatus(error, request) ?? connectionError(error))
   } finally {
     limits.release()
     if (body !== undefined) closeBody(body, isWhole, () => limits.cut())
+    // A decoder that is full does not see that its body has ended.
+    if (limits.aborted) decoded?.cut()
   }
 }
 

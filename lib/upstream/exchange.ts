@@ -1,4 +1,5 @@
 import { util, type Dispatcher } from 'undici'
+import { UpstreamConnectionError } from '../errors.ts'
 import type { LinkedAbort } from './linked-abort.ts'
 import { PushedBody, type BodySource } from './pushed-body.ts'
 
@@ -76,6 +77,8 @@ class ExchangeHandler implements Dispatcher.DispatchHandler, BodySource {
   }
 
   onComplete (): void {
+    // Where there was no response.
+    this.#waiting.reject(new UpstreamConnectionError('no response'))
     this.#body?.end()
   }
 
@@ -89,11 +92,18 @@ class ExchangeHandler implements Dispatcher.DispatchHandler, BodySource {
   }
 
   cut (): void {
-    this.#abort?.(this.#signal.reason)
+    try {
+      this.#abort?.(this.#signal.reason)
+    } catch {
+      // A dispatcher of the host's that cannot close its connection must not end the process.
+    }
   }
 
+  /** Not left to the dispatcher: some never tell of an abort, undici's own `dump` interceptor among them (7.30). */
   #aborted (): void {
+    const { reason } = this.#signal
+    this.#waiting.reject(reason)
+    this.#body?.end(reason)
     this.cut()
-    this.#waiting.reject(this.#signal.reason)
   }
 }

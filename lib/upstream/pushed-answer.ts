@@ -104,6 +104,8 @@ export class PushedAnswer<Item> implements AsyncIterableIterator<Item, undefined
     if (this.#producing === undefined) this.#isOver = true
     this.#held?.refuse(new ConsumerLeft())
     await this.#producing
+    // It holds what came last, and errors of the stream, which a host may keep, hold this.
+    this.#asked = nothingAsked
     return over
   }
 

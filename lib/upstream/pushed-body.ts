@@ -72,7 +72,8 @@ export class PushedBody {
     this.#chunks.push(chunk)
     this.#length += chunk.length
     this.#tellSoon()
-    this.#isPaused = this.#length >= HIGH_WATER_MARK_BYTES
+    // Once it has to wait it does until it is resumed, whatever is still on its way.
+    if (this.#length >= HIGH_WATER_MARK_BYTES) this.#isPaused = true
     return !this.#isPaused
   }
 
@@ -103,6 +104,11 @@ export class PushedBody {
     this.#onChange = undefined
   }
 
+  /** Nobody wants the rest. */
+  cut (): void {
+    this.#source.cut()
+  }
+
   /** Drops what came and what will come. */
   discard (): void {
     this.#isUnwanted = true
@@ -124,7 +130,7 @@ export class PushedBody {
       },
       destroy: (error, callback) => {
         this.unwatch()
-        if (this.#end === undefined) this.#source.cut()
+        if (this.#end === undefined) this.cut()
         callback(error)
       }
     })

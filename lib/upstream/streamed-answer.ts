@@ -58,9 +58,10 @@ export class StreamedAnswer implements AnswerWatch {
     this.#goOn()
   }
 
-  /** The attempt has ended: reads no more. */
+  /** The attempt has ended: reads no more, and does not wait for the body to end too, which a decoder that is full never does. */
   stop (): void {
     this.#isStopped = true
+    process.nextTick(this.#goOn)
   }
 
   readonly #goOn = (): void => {
@@ -82,8 +83,9 @@ export class StreamedAnswer implements AnswerWatch {
       // What came before its connection failed is there to be read; what nobody wants is not.
       const chunk = this.#isStopped ? null : this.#body.read()
       if (chunk !== null) return this.#readChunk(chunk)
-      if (this.#body.ended === undefined) return false
-      this.#endByBody(this.#body.ended)
+      const end = this.#isStopped ? { error: this.#limits.reason } : this.#body.ended
+      if (end === undefined) return false
+      this.#endByBody(end)
     }
     return this.#handOnHeld()
   }

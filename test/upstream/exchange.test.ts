@@ -127,6 +127,35 @@ t.test('a dispatcher that throws makes the request fail', async (t) => {
   t.match(await failure(() => askFor(t, 'http://127.0.0.1/v1', dispatcher).response), /closed for today/)
 })
 
+t.test('a dispatcher that ends a request without a response makes it fail', async (t) => {
+  const dispatcher = { dispatch: (_options: object, handler: any) => handler.onComplete([]), destroy: () => {} } as unknown as Dispatcher
+
+  t.match(await failure(() => askFor(t, 'http://127.0.0.1/v1', dispatcher).response), { code: 'LLM_ERR_UPSTREAM_CONNECTION', message: /no response/ })
+})
+
+t.test('an abort ends request and body, whatever the dispatcher does with it', async (t) => {
+  const aborts: Array<() => void> = [() => {}, () => { throw new Error('cannot be stopped') }]
+  for (const abort of aborts) {
+    const deaf = { dispatch: (_options: object, handler: any) => handler.onConnect(abort), destroy: () => {} } as unknown as Dispatcher
+    const answering = {
+      dispatch: (_options: object, handler: any) => {
+        handler.onConnect(abort)
+        handler.onHeaders(200, [], () => {})
+      },
+      destroy: () => {}
+    } as unknown as Dispatcher
+    const reason = new Error('nobody wants it')
+    const [waiting, answered] = [askFor(t, 'http://127.0.0.1/v1', deaf), askFor(t, 'http://127.0.0.1/v1', answering)]
+    const { body } = await answered.response
+
+    waiting.controller.abort(reason)
+    answered.controller.abort(reason)
+
+    t.equal(await failure(() => waiting.response), reason)
+    t.equal(body.ended?.error, reason)
+  }
+})
+
 t.test('interceptors of undici\'s see the request and its response', async (t) => {
   const upstream = await startHttp(t, ({ request, response }) => {
     if (request.url?.includes('moved') === true) response.end(HELLO)

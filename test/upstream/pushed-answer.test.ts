@@ -1,7 +1,9 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import t from 'tap'
 import type { Taker } from '../../types/adapter.ts'
 import { PushedAnswer, eachItem } from '../../lib/upstream/pushed-answer.ts'
-import { deferred, turn, watchProcess } from '../helper.ts'
+import { deferred, turn, until, watchProcess } from '../helper.ts'
 
 const watched = watchProcess(t)
 
@@ -229,4 +231,24 @@ t.test('no rejection is left unhandled', async (t) => {
   await turn()
 
   t.strictSame(watched.rejections, [])
+})
+
+t.test('an answer that was left does not hold what it gave last', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage: () => void = runInNewContext('gc')
+  let item: WeakRef<object> | undefined
+  const answer = new PushedAnswer<object>(async (consumer) => {
+    const given = { last: true }
+    item = new WeakRef(given)
+    await consumer.take(given)
+  })
+
+  await answer.next()
+  await answer.return()
+  await until('it is collected', () => {
+    collectGarbage()
+    return item?.deref() === undefined
+  })
+
+  t.match(await answer.next(), { done: true })
 })

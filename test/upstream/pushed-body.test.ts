@@ -72,6 +72,18 @@ t.test('the sender waits once 64 KiB do, until all of them are read and more is 
   t.equal(body.read(), null)
 })
 
+t.test('what is still on its way when the sender has to wait does not make it forget that it waits', async (t) => {
+  const { body, calls } = createBody()
+  body.push(KIB_64)
+  body.read()
+
+  t.equal(body.push(bytes('late')), false)
+
+  t.equal(body.read()?.toString(), 'late')
+  body.read()
+  t.equal(calls.resumed, 1)
+})
+
 t.test('what came before the end is read, whatever the end was; the first one counts', async (t) => {
   const { body, calls, watch } = createBody()
   watch()

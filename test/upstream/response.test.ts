@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import type { Socket } from 'node:net'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
@@ -365,6 +366,23 @@ t.test('a compressed stream whose connection breaks is truncated, after its text
   const { error } = await read(answer)
   t.match(error, { code: 'LLM_ERR_UPSTREAM_TRUNCATED', retryable: true })
   t.ok(error?.cause instanceof Error)
+})
+
+t.test('a compressed stream that is too slow ends, however much of it waits for its consumer', async (t) => {
+  const upstream = await startHttp(t, (exchange) => {
+    const gzip = createGzip()
+    gzip.pipe(openStream(exchange, { 'content-encoding': 'gzip' }))
+    gzip.write(ROLE + textChunk('first'))
+    // More than all buffers hold.
+    for (let i = 0; i < 3_000; i++) gzip.write(textChunk(randomBytes(1_000).toString('hex')))
+  })
+  const answer = open(createAdapter(t, { baseUrl: upstream.baseUrl, totalTimeoutMs: 300 }), createContext())
+  await answer.next()
+
+  await soon('the end of the upstream', (await upstream.exchange()).closed)
+  const { error } = await soon('the end of the answer', read(answer))
+
+  t.match(error, { code: 'LLM_ERR_UPSTREAM_TOTAL_TIMEOUT' })
 })
 
 t.test('what is not compressed as it says is truncated, with the cause', async (t) => {
