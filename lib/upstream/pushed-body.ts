@@ -20,8 +20,8 @@ export interface BodyEnd {
 const nothing: Buffer[] = []
 
 /**
- * A body as its sender pushes it, until somebody reads it. No `Readable`: for each HTTP chunk, and upstreams make one of
- * each event, that takes as long as all that we do with the event, and for each open stream 2 KiB.
+ * A body as its sender pushes it, until somebody reads it. No `Readable`: that takes each HTTP chunk by itself, and
+ * upstreams make one of each event, and it is 3 KiB for each open stream (docs/performance.md).
  *
  * States: open <-> paused, while 64 KiB wait for a reader -> over. What came before it failed can still be read.
  */
