@@ -372,8 +372,6 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   async #finishOnce (bytes: number): Promise<StreamSummary> {
     this.#clearTimers()
     if (this.#sourceClosed !== undefined) await within(this.#sourceClosed, SOURCE_CLOSE_MS)
-    // It holds what came last.
-    this.#interrupt = undefined
     const summary = this.#summarise(bytes)
     this.#registry.remove(this, summary)
     this.#onRelease?.()
@@ -386,6 +384,8 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
     if (this.#recorder !== undefined) await within(this.#recorder.closed, STORE_CLOSE_MS)
     this.#registry.settle(this)
     this.#settleEnded?.()
+    // It holds what came last, and a host may keep an error, which holds this.
+    this.#interrupt = undefined
     return summary
   }
 
