@@ -1,4 +1,3 @@
-import type { Dispatcher } from 'undici'
 import type { Taker } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
@@ -11,19 +10,14 @@ import { decodeCompletion } from './openai/decode-completion.ts'
 import { AnswerReader } from './openai/read-answer.ts'
 import { StreamedAnswer } from './streamed-answer.ts'
 import { errorFromResponse, isErrorStatus } from './openai/upstream-error.ts'
-import { exchange, type ExchangeResponse } from './exchange.ts'
+import { exchange, type ExchangeRequest, type ExchangeResponse } from './exchange.ts'
 import type { PushedBody } from './pushed-body.ts'
 import { checkResponse, decodedBody, isFailure, readText, streamedBody, type HttpResponse } from './response.ts'
 import { retryAfterMs } from './retry-after.ts'
 
 /** One HTTP request to make. */
-export interface AttemptRequest extends Omit<PreparedRequest, 'body' | 'apiKey'> {
-  readonly url: URL
-  readonly headers: Readonly<Record<string, string>>
-  /** JSON. */
-  readonly body: string
+export interface AttemptRequest extends Omit<PreparedRequest, 'body' | 'apiKey'>, ExchangeRequest {
   readonly options: ResolvedUpstreamOptions
-  readonly dispatcher: Dispatcher
 }
 
 /** After the answer's end the connection gets so long to end too, to be used again; then it is closed. */

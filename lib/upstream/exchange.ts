@@ -7,6 +7,7 @@ import { PushedBody, type BodySource } from './pushed-body.ts'
 export interface ExchangeRequest {
   readonly url: URL
   readonly headers: Readonly<Record<string, string>>
+  /** JSON. */
   readonly body: string
   readonly dispatcher: Dispatcher
 }
