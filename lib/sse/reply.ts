@@ -147,14 +147,12 @@ function openSource ({ core, reply, takeSource }: SourceCall, options: ResolvedS
  */
 async function prime (first: Promise<unknown>, { commit, commitAfterMs }: ResolvedStreamOptions): Promise<string[]> {
   if (commit === 'immediate') return [heartbeat]
-  if (commitAfterMs === 0) return first.then(() => [])
-  let timer: NodeJS.Timeout | undefined
-  const patience = new Promise<string[]>((resolve) => { timer = setTimeout(resolve, commitAfterMs, [heartbeat]) })
-  try {
-    return await Promise.race([first.then(() => []), patience])
-  } finally {
-    clearTimeout(timer)
-  }
+  const begun = first.then(() => [])
+  if (commitAfterMs === 0) return begun
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, commitAfterMs, [heartbeat])
+    begun.then(resolve, reject).then(() => clearTimeout(timer))
+  })
 }
 
 /** What {@link commit} needs of the steps before. */

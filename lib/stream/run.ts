@@ -174,7 +174,8 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   async #next (): Promise<Batch<unknown> | undefined> {
     while (!this.#tailSent) {
       this.#checkGoing(this.#source?.stage)
-      this.#source ??= await this.#open()
+      const opening = this.#source ?? this.#open()
+      this.#source = opening instanceof Promise ? await opening : opening
       if (++this.#pulls % PULLS_A_TURN === 0) await this.guard(nextTurn())
       const item = await this.guard(this.#source.iterator.next())
       // The upstream need not wait for the hook, but what it says does.
@@ -187,7 +188,10 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   }
 
   #framesOf (item: IteratorResult<unknown>, stage: Stage): Batch<unknown>['frames'] {
-    if (item.done !== true) return stage.frames(item.value)
+    return item.done === true ? this.#tail(stage) : stage.frames(item.value)
+  }
+
+  #tail (stage: Stage): Batch<unknown>['frames'] {
     this.#tailSent = true
     return stage.tail()
   }
@@ -198,7 +202,11 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
    * @throws As {@link next}, and what the taker throws.
    */
   async each (taker: Taker<Batch<unknown>>): Promise<void> {
-    while (await this.#handOn(taker)) if (this.#canPush) await this.guard(this.#push(taker))
+    while (await this.#handOn(taker)) {
+      if (!this.#canPush) continue
+      await this.guard(this.#push(taker))
+      return this.#handOnTail(taker)
+    }
   }
 
   /**
@@ -211,6 +219,15 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
     const ready = taker.take(batch)
     if (ready !== undefined) await this.guard(ready)
     return true
+  }
+
+  /** What is due when a source has pushed all that it had. */
+  async #handOnTail (taker: Taker<Batch<unknown>>): Promise<void> {
+    const { stage } = this.#source as OpenedSource
+    this.#checkGoing(stage)
+    const frames = this.#counted(this.#tail(stage))
+    const ready = frames.length === 0 ? undefined : taker.take({ frames })
+    if (ready !== undefined) await this.guard(ready)
   }
 
   /** Waits for something, but not beyond the end of the stream: then it rejects with the end as an error. */
@@ -319,14 +336,27 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
     return controller
   }
 
-  async #open (): Promise<OpenedSource> {
+  #open (): OpenedSource | Promise<OpenedSource> {
     const open = this.#openSource as OpenSource
     this.#openSource = undefined
-    const opening = Promise.resolve(open(this))
+    const opening = open(this)
+    return opening instanceof Promise ? this.#openLate(opening) : this.#opened(opening)
+  }
+
+  /** @throws The end of a stream that was stopped by what opened its source. */
+  #opened (source: OpenedSource): OpenedSource {
+    if (this.#error !== undefined) {
+      void closeSource(source, this.info)
+      throw this.#error
+    }
+    const { request = this.info.request } = source
+    if (request !== this.info.request) this.info = { ...this.info, request }
+    return source
+  }
+
+  async #openLate (opening: Promise<OpenedSource>): Promise<OpenedSource> {
     try {
-      const source = await this.guard(opening)
-      if (source.request !== undefined) this.info = { ...this.info, request: source.request }
-      return source
+      return this.#opened(await this.guard(opening))
     } catch (error) {
       // It may still open after the stream was stopped: then nobody else would close it.
       opening.then(({ iterator }) => iterator.return?.()).catch(() => {})

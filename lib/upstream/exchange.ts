@@ -78,9 +78,8 @@ class ExchangeHandler implements Dispatcher.DispatchHandler, BodySource {
   }
 
   onComplete (): void {
-    // Where there was no response.
-    this.#waiting.reject(new UpstreamConnectionError('no response'))
-    this.#body?.end()
+    if (this.#body === undefined) this.#waiting.reject(new UpstreamConnectionError('no response'))
+    else this.#body.end()
   }
 
   onError (error: Error): void {

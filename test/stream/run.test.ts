@@ -25,3 +25,21 @@ t.test('a source that asks for the signal only when the stream was stopped learn
   t.equal(run.signal, signal)
   await run.finish(0)
 })
+
+t.test('a source that stops its stream while it opens is closed, and never asked', async (t) => {
+  const { core, log, options } = createHub()
+  const seen: string[] = []
+  const iterator = {
+    next: async () => { seen.push('next'); return { done: true, value: undefined } as const },
+    return: async () => { seen.push('return'); return { done: true, value: undefined } as const }
+  }
+  const run = startRun(core, { transport: 'sse', options, log }, () => {
+    run.stop('stop')
+    return { iterator, stage: new ItemStage() }
+  })
+
+  await t.rejects(run.begin(), { code: 'LLM_ERR_STOPPED' })
+
+  t.strictSame(seen, ['return'])
+  await run.finish(0)
+})

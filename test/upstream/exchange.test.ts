@@ -2,6 +2,7 @@ import { createServer } from 'node:http2'
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { Agent, H2CClient, interceptors, type Dispatcher } from 'undici'
+import { isLlmError } from '../../lib/errors.ts'
 import { exchange, type ExchangeResponse } from '../../lib/upstream/exchange.ts'
 import { LinkedAbort } from '../../lib/upstream/linked-abort.ts'
 import { soon, until, watchProcess } from '../helper.ts'
@@ -44,6 +45,15 @@ t.test('a response has status, headers and body; a header that comes twice is a 
   t.equal(response.statusCode, 203)
   t.match(response.headers, { 'x-seen': 'POST /v1/chat?a=b yes', 'set-cookie': ['a=1', 'b=2'] })
   t.strictSame(await textOf(response), { text: HELLO, error: undefined })
+})
+
+t.test('a whole response costs no error: the stack of one takes longer than anything else that a short answer needs', async (t) => {
+  const upstream = await startHttp(t, ({ response }) => { response.end(HELLO) })
+  const stacks = t.capture(Error, 'captureStackTrace', Error.captureStackTrace)
+
+  t.strictSame(await textOf(await askFor(t, upstream.baseUrl).response), { text: HELLO, error: undefined })
+
+  t.strictSame(stacks().filter(({ args: [error] }) => isLlmError(error)), [])
 })
 
 t.test('what an upstream tells before its response is passed by', async (t) => {
