@@ -129,7 +129,7 @@ export class Chat implements AsyncIterable<StreamEvent> {
 /** Pulls a run to its end and finishes it on every way out, the consumer's `break` included. */
 async function * consume (run: StreamRun): AsyncGenerator<Batch<never>, void, undefined> {
   // A consumer that was left half-way never comes back for the `finally`: what ends the run from outside releases it.
-  run.signal.addEventListener('abort', () => { run.finish(0) }, { once: true })
+  run.abortSource.addEventListener('abort', () => { run.finish(0) })
   try {
     for (let batch = await run.next(); batch !== undefined; batch = await run.next()) yield batch as Batch<never>
     run.complete()

@@ -1,10 +1,11 @@
 import type { FastifyRequest } from 'fastify'
-import type { AdapterContext, UpstreamAdapter } from '../../types/adapter.ts'
+import type { UpstreamAdapter } from '../../types/adapter.ts'
 import type { Transport } from '../../types/hooks.ts'
 import type { Logger } from '../../types/logger.ts'
 import type { ModelPrice } from '../../types/options.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
+import { askAdapter, type OwnContext } from '../own-adapter.ts'
 import { uniqueId } from '../unique-id.ts'
 import type { Wheel } from '../wheel.ts'
 import { ChatStage } from './chat-stage.ts'
@@ -43,15 +44,15 @@ export interface RunTarget {
 }
 
 /** Opens the upstream for a chat. */
-export function openChat (core: Core, request: ChatRequest, { signal, log }: SourceContext, httpRequest?: FastifyRequest): OpenedSource {
-  const iterator = askUpstream(core.upstream, withMessages(request), { signal, log, httpRequest })
+export function openChat (core: Core, request: ChatRequest, { abortSource, log }: SourceContext, httpRequest?: FastifyRequest): OpenedSource {
+  const iterator = askUpstream(core.upstream, withMessages(request), { signal: abortSource, log, httpRequest })
   return { iterator, stage: new ChatStage({ request, prices: core.prices, isUpstream: true }), request }
 }
 
 /** An adapter that is no generator may throw at once: it failed all the same, as one that throws later. */
-function askUpstream (upstream: UpstreamAdapter, request: ChatRequest, context: AdapterContext): AsyncIterator<unknown> {
+function askUpstream (upstream: UpstreamAdapter, request: ChatRequest, context: OwnContext): AsyncIterator<unknown> {
   try {
-    return upstream(request, context)[Symbol.asyncIterator]()
+    return askAdapter(upstream, request, context)[Symbol.asyncIterator]()
   } catch (error) {
     return { next: () => Promise.reject(error) }
   }

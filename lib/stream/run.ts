@@ -5,6 +5,7 @@ import type { Logger } from '../../types/logger.ts'
 import type { StreamHooks, StreamInfo, StreamSummary } from '../../types/hooks.ts'
 import type { EndReason } from '../schemas/stream-event.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
+import { AbortSource } from '../abort-source.ts'
 import { OrphanedError } from '../errors.ts'
 import { toOutcome } from './client-error.ts'
 import { errorForReason, isAbort, reasonForError, toEndError } from './end-reason.ts'
@@ -59,7 +60,8 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   /** Until it is called: it holds whatever the source is made of. */
   #openSource: OpenSource | undefined
   readonly #startedAt = performance.now()
-  #controller: AbortController | undefined
+  /** Aborts when the stream ends for any reason but its natural end. */
+  readonly abortSource = new AbortSource()
   readonly #eventHooks: Array<NonNullable<StreamHooks['onStreamEvent']>>
   #ended: Promise<unknown> | undefined
   #settleEnded: (() => void) | undefined
@@ -104,13 +106,9 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
     this.#starting = runLifecycleHooks(setup.options.hooks, 'onStreamStart', this.info).then(() => { this.#starting = undefined })
   }
 
-  /**
-   * Aborts when the stream ends for any reason but its natural end. Made for whoever asks: it is a KiB for as long as the
-   * stream is open, and a source may have no use for it.
-   */
+  /** The same as a signal, for hosts' sources. */
   get signal (): AbortSignal {
-    this.#controller ??= this.#createController()
-    return this.#controller.signal
+    return this.abortSource.signal
   }
 
   /** As of the stream: for its source. */
@@ -257,7 +255,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
     const error = cause ?? errorForReason(reason)
     this.#error = error
     this.#recorder?.end(toOutcome(reason, error, this.#options.exposeErrors))
-    this.#controller?.abort(error)
+    this.abortSource.abort(error)
     this.#interrupt?.(error)
     this.#sourceClosed = closeSource(this.#source, this.info)
   }
@@ -328,12 +326,6 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   finish (bytes: number): Promise<StreamSummary> {
     this.#finishing ??= this.#finishOnce(bytes)
     return this.#finishing
-  }
-
-  #createController (): AbortController {
-    const controller = new AbortController()
-    if (this.#error !== undefined) controller.abort(this.#error)
-    return controller
   }
 
   #open (): OpenedSource | Promise<OpenedSource> {

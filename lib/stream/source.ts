@@ -1,11 +1,15 @@
 import type { StreamInfo } from '../../types/hooks.ts'
 import type { Logger } from '../../types/logger.ts'
+import type { AbortSource } from '../abort-source.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import type { Stage } from './stage.ts'
 
 /** What a source is given when it is opened. */
 export interface SourceContext {
+  /** Aborts when the stream ends for any reason but its natural end. */
   readonly signal: AbortSignal
+  /** The same, for who needs no signal; see {@link AbortSource}. */
+  readonly abortSource: AbortSource
   readonly log: Logger
 }
 

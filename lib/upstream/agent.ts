@@ -53,9 +53,9 @@ function connect (target: buildConnector.Options, callback: Connected, connector
   if (signal === undefined) return connector(target, callback)
   if (signal.aborted) return callback(signal.reason, null)
   const socket = connector(target, (...result) => {
-    signal.off('abort', onAbort)
+    signal.removeEventListener('abort', onAbort)
     callback(...result)
   }) as unknown as { destroy (error: Error): void }
   const onAbort = (): void => socket.destroy(signal.reason)
-  signal.once('abort', onAbort)
+  signal.addEventListener('abort', onAbort)
 }

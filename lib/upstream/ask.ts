@@ -1,11 +1,13 @@
-import type { AdapterContext, Taker, UpstreamAdapter } from '../../types/adapter.ts'
+import type { Taker, UpstreamAdapter } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
+import { guard, signalOf, type Abortable } from '../abort-source.ts'
 import { ModelNotFoundError, UpstreamTotalTimeoutError, isLlmError } from '../errors.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
+import { ownAdapter, type Question } from '../own-adapter.ts'
 import { Wheel } from '../wheel.ts'
 import { hidePrompts } from './hide-prompts.ts'
-import { LinkedAbort, guard } from './linked-abort.ts'
+import { LinkedAbort } from './linked-abort.ts'
 import { encodeRequest } from './openai/encode-request.ts'
 import { PushedAnswer, type Consumer } from './pushed-answer.ts'
 import { createRedactors, type Redactor } from './redact.ts'
@@ -22,7 +24,7 @@ export interface PreparedRequest extends Redactor {
   /** Choices that are asked for: the answer is whole when each has finished. */
   readonly choices: number
   /** Aborts when nobody wants the answer any more. */
-  readonly signal: AbortSignal
+  readonly signal: Abortable
   /** The one timer of all requests to this upstream. */
   readonly wheel: Wheel
 }
@@ -42,12 +44,6 @@ interface Upstream {
   readonly redactorOf: (apiKey: string | undefined) => Redactor
 }
 
-/** Who asks what. */
-interface Question {
-  readonly request: ChatRequest
-  readonly context: AdapterContext
-}
-
 /**
  * Makes the adapter of an upstream, whatever transport it speaks: looks up the key, tries again before the first token,
  * and bounds all tries by `totalTimeoutMs`.
@@ -55,7 +51,7 @@ interface Question {
 export function createAdapter (options: ResolvedUpstreamOptions, transport: Transport): UpstreamAdapter {
   const redactorOf = createRedactors({ ...options.headers, ...queryOf(options.baseUrl) })
   const upstream = { options, transport, redactorOf, wheel: new Wheel() }
-  return (request, context) => new PushedAnswer<Batch>((consumer) => ask(upstream, { request, context }, consumer))
+  return ownAdapter((request, context) => new PushedAnswer<Batch>((consumer) => ask(upstream, { request, context }, consumer)))
 }
 
 /** Some upstreams want their key in the address, and a host may have put it there. */
@@ -70,7 +66,7 @@ async function ask (upstream: Upstream, { request, context }: Question, consumer
   const total = new LinkedAbort(context.signal)
   const timer = total.abortAfter(totalTimeoutMs, () => new UpstreamTotalTimeoutError())
   try {
-    await askPrepared(upstream, { request, context: { ...context, signal: total.signal } }, consumer)
+    await askPrepared(upstream, { request, context: { ...context, signal: total } }, consumer)
   } finally {
     clearTimeout(timer)
     total.release()
@@ -82,7 +78,7 @@ async function askPrepared (upstream: Upstream, { request, context }: Question, 
   const { signal } = context
   // A host's function may hang, whatever it does with the signal.
   const mapped = mapRequest === undefined ? request : await guard(signal, async () => mapRequest(structuredClone(request)))
-  const apiKey = typeof ownKey === 'function' ? await guard(signal, async () => ownKey(mapped, context)) : ownKey
+  const apiKey = typeof ownKey === 'function' ? await guard(signal, async () => ownKey(mapped, { ...context, signal: signalOf(signal) })) : ownKey
   const question = { request: mapped, context }
   const askOnce = transport(prepare(upstream, question, apiKey))
   return tryFrom(1, { askOnce, upstream, question, consumer })

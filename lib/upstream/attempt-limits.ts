@@ -2,6 +2,7 @@ import type { FastifyError } from '@fastify/error'
 import {
   UpstreamConnectionError, UpstreamFirstTokenTimeoutError, UpstreamIdleTimeoutError, isLlmError, withDetails, type LlmError
 } from '../errors.ts'
+import type { Abortable } from '../abort-source.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
 import type { Wheel, WheelEntry } from '../wheel.ts'
 import { LinkedAbort } from './linked-abort.ts'
@@ -9,7 +10,7 @@ import { LinkedAbort } from './linked-abort.ts'
 /** Options of {@link AttemptLimits}. */
 export interface AttemptLimitsOptions {
   /** Aborts when nobody wants the answer any more. */
-  readonly signal: AbortSignal
+  readonly signal: Abortable
   readonly options: Pick<ResolvedUpstreamOptions, 'firstTokenTimeoutMs' | 'idleTimeoutMs'>
   /** Looks at the attempt when one of its times may be over. */
   readonly wheel: Wheel

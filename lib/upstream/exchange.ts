@@ -56,7 +56,7 @@ class ExchangeHandler implements Dispatcher.DispatchHandler, BodySource {
   constructor (signal: LinkedAbort, waiting: Waiting) {
     this.#signal = signal
     this.#waiting = waiting
-    signal.once('abort', () => this.#aborted())
+    signal.addEventListener('abort', () => this.#aborted())
   }
 
   onConnect (abort: (reason?: Error) => void): void {

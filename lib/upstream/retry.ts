@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import { signalOf, type Abortable } from '../abort-source.ts'
 import { isLlmError } from '../errors.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
 
@@ -32,9 +33,9 @@ export function isWorthFailover (error: unknown): boolean {
  * Waits, unless the stream ends before.
  * @throws The signal's reason when it aborts.
  */
-export async function waitBeforeRetry (ms: number, signal: AbortSignal): Promise<void> {
+export async function waitBeforeRetry (ms: number, signal: Abortable): Promise<void> {
   try {
-    await sleep(ms, undefined, { signal })
+    await sleep(ms, undefined, { signal: signalOf(signal) })
   } catch {
     throw signal.reason
   }

@@ -1,8 +1,9 @@
 import { getEventListeners } from 'node:events'
 import t from 'tap'
-import { LinkedAbort, guard } from '../../lib/upstream/linked-abort.ts'
+import { AbortSource } from '../../lib/abort-source.ts'
+import { LinkedAbort } from '../../lib/upstream/linked-abort.ts'
 import { deferred, sleep } from '../helper.ts'
-import { countTimers, failure } from './helper.ts'
+import { countTimers } from './helper.ts'
 
 const reason = new Error('nobody wants it')
 const own = new Error('my own reason')
@@ -19,6 +20,20 @@ t.test('LinkedAbort aborts with its source', async (t) => {
   t.ok(linked.sourceAborted)
   t.equal(linked.signal.reason, reason)
   t.equal(getEventListeners(source.signal, 'abort').length, 0)
+})
+
+t.test('LinkedAbort follows what is no signal just as well', (t) => {
+  const source = new AbortSource()
+  const linked = new LinkedAbort(source)
+  const left = new LinkedAbort(source)
+  left.release()
+
+  source.abort(reason)
+
+  t.equal(linked.reason, reason)
+  t.ok(linked.sourceAborted)
+  t.notOk(left.aborted)
+  t.end()
 })
 
 t.test('LinkedAbort of a source that has aborted is aborted', async (t) => {
@@ -94,40 +109,4 @@ t.test('LinkedAbort leaves its source when it is released', async (t) => {
 
   t.equal(getEventListeners(source.signal, 'abort').length, 0)
   t.notOk(linked.signal.aborted)
-})
-
-t.test('LinkedAbort waits for a promise', async (t) => {
-  const linked = new LinkedAbort(new AbortController().signal)
-
-  t.equal(await linked.guard(Promise.resolve(7)), 7)
-  t.equal(await failure(() => linked.guard(Promise.reject(own))), own)
-  t.equal(linked.listenerCount('abort'), 0)
-})
-
-t.test('LinkedAbort waits for a promise no longer than until its abort', async (t) => {
-  const source = new AbortController()
-  const linked = new LinkedAbort(source.signal)
-  const late = deferred()
-  const waiting = failure(() => linked.guard(late.promise))
-
-  source.abort(reason)
-
-  t.equal(await waiting, reason)
-  t.equal(await failure(() => linked.guard(new Promise(() => {}))), reason)
-  late.reject(own)
-  await sleep(1)
-})
-
-t.test('guard() waits for no promise beyond the abort of a signal, nor for one that has aborted', async (t) => {
-  const controller = new AbortController()
-  const never = async (): Promise<never> => await new Promise(() => {})
-  t.equal(await guard(controller.signal, async () => 7), 7)
-  t.equal(await failure(() => guard(controller.signal, () => Promise.reject(own))), own)
-  const waiting = failure(() => guard(controller.signal, never))
-
-  controller.abort(reason)
-
-  t.equal(await waiting, reason)
-  t.equal(getEventListeners(controller.signal, 'abort').length, 0)
-  t.equal(await failure(() => guard(controller.signal, never)), reason)
 })

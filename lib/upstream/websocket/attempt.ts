@@ -1,6 +1,7 @@
 import { WebSocket, type RawData } from 'ws'
 import type { Taker } from '../../../types/adapter.ts'
 import type { Batch, Frame } from '../../../types/batch.ts'
+import { guard } from '../../abort-source.ts'
 import { UpstreamContentError, withDetails } from '../../errors.ts'
 import type { ResolvedUpstreamOptions } from '../../options.ts'
 import type { PreparedRequest } from '../ask.ts'
@@ -41,7 +42,7 @@ export async function attempt (request: SocketRequest, taker: Taker<Batch>): Pro
     if (limits.aborted) throw limits.reason
     socket = request.sockets.open({ ...request, maxFrameBytes })
     const inbox = createInbox(socket, decoder, request, limits)
-    await limits.guard(handshake(socket, { connectTimeoutMs, redact, limits }))
+    await guard(limits, () => handshake(socket as WebSocket, { connectTimeoutMs, redact, limits }))
     socket.send(request.frame)
     await decodeMessages(inbox, { decoder, limits, taker })
   } catch (error) {
@@ -61,7 +62,7 @@ function createInbox (socket: WebSocket, decoder: FrameDecoder, { options, redac
   socket.on('error', (error) => inbox.end(() => errorFromSocket(error, options.maxFrameBytes)))
   socket.on('close', (code, reason) => inbox.end(() => errorFromClose(code, String(reason), { answered: decoder.answered, redact })))
   // At once, also while the consumer asks for nothing.
-  limits.once('abort', () => {
+  limits.addEventListener('abort', () => {
     inbox.abort(limits.reason)
     socket.terminate()
   })
