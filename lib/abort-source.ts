@@ -1,11 +1,4 @@
-/** What an {@link AbortSource} and an `AbortSignal` have in common. */
-export interface Abortable {
-  readonly aborted: boolean
-  /** There is one once it has aborted. */
-  readonly reason: unknown
-  addEventListener (type: 'abort', listener: () => void, options?: { readonly once?: boolean }): void
-  removeEventListener (type: 'abort', listener: () => void): void
-}
+import type { Abortable } from '../types/upstream.ts'
 
 /** What a source has that nobody listens to. */
 const nobody: ReadonlyArray<() => void> = []

@@ -1,11 +1,10 @@
 import type { FastifyRequest } from 'fastify'
-import type { UpstreamAdapter } from '../../types/adapter.ts'
 import type { Transport } from '../../types/hooks.ts'
 import type { Logger } from '../../types/logger.ts'
 import type { ModelPrice } from '../../types/options.ts'
+import type { Upstream, UpstreamContext } from '../../types/upstream.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
-import { askAdapter, type OwnContext } from '../own-adapter.ts'
 import { uniqueId } from '../unique-id.ts'
 import type { Wheel } from '../wheel.ts'
 import { ChatStage } from './chat-stage.ts'
@@ -17,7 +16,7 @@ import type { OpenedSource, OpenSource, SourceContext } from './source.ts'
 
 /** What all streams of one plugin instance share. */
 export interface Core {
-  readonly upstream: UpstreamAdapter
+  readonly upstream: Upstream
   readonly registry: StreamRegistry
   readonly resumable: ResumableStreams
   /** The one timer of all connections that are open and silent. */
@@ -50,9 +49,9 @@ export function openChat (core: Core, request: ChatRequest, { abortSource, log }
 }
 
 /** An adapter that is no generator may throw at once: it failed all the same, as one that throws later. */
-function askUpstream (upstream: UpstreamAdapter, request: ChatRequest, context: OwnContext): AsyncIterator<unknown> {
+function askUpstream (upstream: Upstream, request: ChatRequest, context: UpstreamContext): AsyncIterator<unknown> {
   try {
-    return askAdapter(upstream, request, context)[Symbol.asyncIterator]()
+    return upstream(request, context)[Symbol.asyncIterator]()
   } catch (error) {
     return { next: () => Promise.reject(error) }
   }

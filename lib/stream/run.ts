@@ -186,10 +186,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   }
 
   #framesOf (item: IteratorResult<unknown>, stage: Stage): Batch<unknown>['frames'] {
-    return item.done === true ? this.#tail(stage) : stage.frames(item.value)
-  }
-
-  #tail (stage: Stage): Batch<unknown>['frames'] {
+    if (item.done !== true) return stage.frames(item.value)
     this.#tailSent = true
     return stage.tail()
   }
@@ -200,11 +197,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
    * @throws As {@link next}, and what the taker throws.
    */
   async each (taker: Taker<Batch<unknown>>): Promise<void> {
-    while (await this.#handOn(taker)) {
-      if (!this.#canPush) continue
-      await this.guard(this.#push(taker))
-      return this.#handOnTail(taker)
-    }
+    while (await this.#handOn(taker)) if (this.#canPush) await this.guard(this.#push(taker))
   }
 
   /**
@@ -217,15 +210,6 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
     const ready = taker.take(batch)
     if (ready !== undefined) await this.guard(ready)
     return true
-  }
-
-  /** What is due when a source has pushed all that it had. */
-  async #handOnTail (taker: Taker<Batch<unknown>>): Promise<void> {
-    const { stage } = this.#source as OpenedSource
-    this.#checkGoing(stage)
-    const frames = this.#counted(this.#tail(stage))
-    const ready = frames.length === 0 ? undefined : taker.take({ frames })
-    if (ready !== undefined) await this.guard(ready)
   }
 
   /** Waits for something, but not beyond the end of the stream: then it rejects with the end as an error. */
@@ -332,7 +316,9 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
     const open = this.#openSource as OpenSource
     this.#openSource = undefined
     const opening = open(this)
-    return opening instanceof Promise ? this.#openLate(opening) : this.#opened(opening)
+    // Hooks that begin are told one behind the other. They may still stop the stream before its source does anything.
+    const isAtOnce = this.#starting === undefined && !(opening instanceof Promise)
+    return isAtOnce ? this.#opened(opening) : this.#openLate(Promise.resolve(opening))
   }
 
   /** @throws The end of a stream that was stopped by what opened its source. */

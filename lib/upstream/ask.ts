@@ -1,10 +1,10 @@
-import type { Taker, UpstreamAdapter } from '../../types/adapter.ts'
+import type { Taker } from '../../types/adapter.ts'
 import type { Batch } from '../../types/batch.ts'
+import type { Abortable, Question, Upstream } from '../../types/upstream.ts'
 import type { ChatRequest } from '../schemas/chat-request.ts'
-import { guard, signalOf, type Abortable } from '../abort-source.ts'
+import { guard, signalOf } from '../abort-source.ts'
 import { ModelNotFoundError, UpstreamTotalTimeoutError, isLlmError } from '../errors.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
-import { ownAdapter, type Question } from '../own-adapter.ts'
 import { Wheel } from '../wheel.ts'
 import { hidePrompts } from './hide-prompts.ts'
 import { LinkedAbort } from './linked-abort.ts'
@@ -36,7 +36,7 @@ export interface PreparedRequest extends Redactor {
 export type Transport = (request: PreparedRequest) => (taker: Taker<Batch>) => Promise<void>
 
 /** An upstream, however it is spoken to. */
-interface Upstream {
+interface Asked {
   readonly options: ResolvedUpstreamOptions
   readonly transport: Transport
   readonly wheel: Wheel
@@ -48,10 +48,10 @@ interface Upstream {
  * Makes the adapter of an upstream, whatever transport it speaks: looks up the key, tries again before the first token,
  * and bounds all tries by `totalTimeoutMs`.
  */
-export function createAdapter (options: ResolvedUpstreamOptions, transport: Transport): UpstreamAdapter {
+export function createAdapter (options: ResolvedUpstreamOptions, transport: Transport): Upstream {
   const redactorOf = createRedactors({ ...options.headers, ...queryOf(options.baseUrl) })
   const upstream = { options, transport, redactorOf, wheel: new Wheel() }
-  return ownAdapter((request, context) => new PushedAnswer<Batch>((consumer) => ask(upstream, { request, context }, consumer)))
+  return (request, context) => new PushedAnswer<Batch>((consumer) => ask(upstream, { request, context }, consumer))
 }
 
 /** Some upstreams want their key in the address, and a host may have put it there. */
@@ -59,7 +59,7 @@ function queryOf (baseUrl: string): Record<string, string> {
   return Object.fromEntries(new URL(baseUrl).searchParams)
 }
 
-async function ask (upstream: Upstream, { request, context }: Question, consumer: Consumer<Batch>): Promise<void> {
+async function ask (upstream: Asked, { request, context }: Question, consumer: Consumer<Batch>): Promise<void> {
   const { totalTimeoutMs, models } = upstream.options
   checkModel(request.model, models)
   if (totalTimeoutMs === 0) return askPrepared(upstream, { request, context }, consumer)
@@ -73,7 +73,7 @@ async function ask (upstream: Upstream, { request, context }: Question, consumer
   }
 }
 
-async function askPrepared (upstream: Upstream, { request, context }: Question, consumer: Consumer<Batch>): Promise<void> {
+async function askPrepared (upstream: Asked, { request, context }: Question, consumer: Consumer<Batch>): Promise<void> {
   const { options: { mapRequest, apiKey: ownKey }, transport } = upstream
   const { signal } = context
   // A host's function may hang, whatever it does with the signal.
@@ -87,7 +87,7 @@ async function askPrepared (upstream: Upstream, { request, context }: Question, 
 /** What is tried. */
 interface Tried {
   readonly askOnce: ReturnType<Transport>
-  readonly upstream: Upstream
+  readonly upstream: Asked
   readonly question: Question
   readonly consumer: Consumer<Batch>
 }
@@ -120,7 +120,7 @@ function checkModel (model: string | undefined, models: readonly string[] | unde
 }
 
 /** @param apiKey One that is read from a file ends with a line break, which no header may have. */
-function prepare ({ options, redactorOf, wheel }: Upstream, { request, context: { signal } }: Question, apiKey: string | undefined): PreparedRequest {
+function prepare ({ options, redactorOf, wheel }: Asked, { request, context: { signal } }: Question, apiKey: string | undefined): PreparedRequest {
   const body = encodeRequest(request, options)
   const key = apiKey?.trim() || undefined
   const { redact, isClean, shortestSecret } = redactorOf(key)

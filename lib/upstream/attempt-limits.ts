@@ -1,8 +1,8 @@
 import type { FastifyError } from '@fastify/error'
+import type { Abortable } from '../../types/upstream.ts'
 import {
   UpstreamConnectionError, UpstreamFirstTokenTimeoutError, UpstreamIdleTimeoutError, isLlmError, withDetails, type LlmError
 } from '../errors.ts'
-import type { Abortable } from '../abort-source.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
 import type { Wheel, WheelEntry } from '../wheel.ts'
 import { LinkedAbort } from './linked-abort.ts'

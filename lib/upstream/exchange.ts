@@ -10,6 +10,8 @@ export interface ExchangeRequest {
   /** JSON. */
   readonly body: string
   readonly dispatcher: Dispatcher
+  /** Whether the dispatcher is the host's, and must be given a signal of the kind that it knows. */
+  readonly isHosts: boolean
 }
 
 /** Its response: headers are there, the body comes. */
@@ -27,16 +29,17 @@ interface Waiting {
 
 /**
  * Makes a request through undici's dispatcher, without the stream that `undici.request()` puts the body in.
- * @param signal Closes the connection, and rejects at once where there is no response yet: while it connects, undici
+ * @param abort Closes the connection, and rejects at once where there is no response yet: while it connects, undici
  *   does not look at it.
  */
-export function exchange ({ url, headers, body, dispatcher }: ExchangeRequest, signal: LinkedAbort): Promise<ExchangeResponse> {
-  if (signal.aborted) return Promise.reject(signal.reason)
+export function exchange ({ url, headers, body, dispatcher, isHosts }: ExchangeRequest, abort: LinkedAbort): Promise<ExchangeResponse> {
+  if (abort.aborted) return Promise.reject(abort.reason)
+  const signal = isHosts ? abort.signal : abort
   return new Promise((resolve, reject) => {
     // Our own timers replace undici's, which cannot tell a first token from a silence and count while a client is behind.
     const timeouts = { headersTimeout: 0, bodyTimeout: 0 }
     const options = { origin: url.origin, path: url.pathname + url.search, method: 'POST' as const, headers, body, signal, ...timeouts }
-    dispatcher.dispatch(options, new ExchangeHandler(signal, { resolve, reject }))
+    dispatcher.dispatch(options, new ExchangeHandler(abort, { resolve, reject }))
   })
 }
 

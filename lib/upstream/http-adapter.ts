@@ -1,6 +1,7 @@
 import type { Dispatcher } from 'undici'
 import type { UpstreamAdapter } from '../../types/adapter.ts'
 import type { UpstreamOptions } from '../../types/options.ts'
+import type { Upstream } from '../../types/upstream.ts'
 import { resolveUpstreamOptions, type ResolvedUpstreamOptions } from '../options.ts'
 import { createAgent } from './agent.ts'
 import { createAdapter, type Transport } from './ask.ts'
@@ -18,7 +19,7 @@ export function createHttpAdapter (options: UpstreamOptions): UpstreamAdapter {
 }
 
 /** As {@link createHttpAdapter}, of options that are checked. */
-export function httpAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter {
+export function httpAdapter (options: ResolvedUpstreamOptions): Upstream {
   const own = options.dispatcher === undefined ? createAgent(options.connectTimeoutMs) : undefined
   const adapter = createAdapter(options, httpTransport(options, options.dispatcher ?? own as Dispatcher))
   if (own !== undefined) adapter.close = () => own.destroy()
@@ -28,8 +29,9 @@ export function httpAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter 
 function httpTransport (options: ResolvedUpstreamOptions, dispatcher: Dispatcher): Transport {
   const url = chatUrl(options.baseUrl)
   const headersFor = createRequestHeaders(fixedHeaders, options.headers)
+  const isHosts = options.dispatcher !== undefined
   return ({ body, apiKey, model, choices, signal, wheel, redact, isClean, shortestSecret }) => {
-    const request = { url, headers: headersFor(apiKey), body: JSON.stringify(body), model, choices, signal, wheel, redact, isClean, shortestSecret, options, dispatcher }
+    const request = { url, headers: headersFor(apiKey), body: JSON.stringify(body), model, choices, signal, wheel, redact, isClean, shortestSecret, options, dispatcher, isHosts }
     return (taker) => attempt(request, taker)
   }
 }

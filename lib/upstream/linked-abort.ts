@@ -1,4 +1,5 @@
-import { AbortSource, type Abortable } from '../abort-source.ts'
+import type { Abortable } from '../../types/upstream.ts'
+import { AbortSource } from '../abort-source.ts'
 
 /**
  * Follows what aborts, and aborts for reasons of its own, too: a timer's, say. Lighter than `AbortSignal.any()`, and

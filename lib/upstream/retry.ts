@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { signalOf, type Abortable } from '../abort-source.ts'
+import type { Abortable } from '../../types/upstream.ts'
+import { signalOf } from '../abort-source.ts'
 import { isLlmError } from '../errors.ts'
 import type { ResolvedUpstreamOptions } from '../options.ts'
 

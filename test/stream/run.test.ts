@@ -43,3 +43,18 @@ t.test('a source that stops its stream while it opens is closed, and never asked
   t.strictSame(seen, ['return'])
   await run.finish(0)
 })
+
+t.test('a hook that begins behind others may stop its stream before the source is asked', async (t) => {
+  const { core, log, options } = createHub()
+  const asked: string[] = []
+  const hooks = [{}, {}].map((_, index) => ({ onStreamStart: async () => { if (index === 1) run.stop('stop') } }))
+  const run = startRun(core, { transport: 'sse', options: { ...options, hooks }, log }, () => ({
+    iterator: { next: async () => { asked.push('next'); return { done: true, value: undefined } } },
+    stage: new ItemStage()
+  }))
+
+  await t.rejects(run.begin(), { code: 'LLM_ERR_STOPPED' })
+
+  t.strictSame(asked, [])
+  await run.finish(0)
+})

@@ -816,6 +816,7 @@ t.test('attempt() asks once and takes secrets out of the answer', async (t) => {
     choices: 1,
     options: resolveUpstreamOptions({ baseUrl: upstream.baseUrl }, ''),
     dispatcher,
+    isHosts: true,
     redact: (text) => text.replaceAll('secret', '*'),
     isClean: (text) => !text.includes('secret'),
     shortestSecret: 6,

@@ -20,7 +20,7 @@ function askFor (t: Test, baseUrl: string, dispatcher?: Dispatcher): Asked {
   const own = dispatcher ?? new Agent()
   t.teardown(() => own.destroy())
   const controller = new AbortController()
-  const request = { url: new URL(`${baseUrl}/chat?a=b`), headers: { 'x-asked': 'yes' }, body: '{}', dispatcher: own }
+  const request = { url: new URL(`${baseUrl}/chat?a=b`), headers: { 'x-asked': 'yes' }, body: '{}', dispatcher: own, isHosts: dispatcher !== undefined }
   return { controller, response: exchange(request, new LinkedAbort(controller.signal)) }
 }
 
@@ -107,7 +107,7 @@ t.test('a request that nobody wants any more is not sent', async (t) => {
   const agent = new Agent()
   t.teardown(() => agent.destroy())
   const reason = new Error('nobody wants it')
-  const request = { url: new URL(`${upstream.baseUrl}/chat`), headers: {}, body: '{}', dispatcher: agent }
+  const request = { url: new URL(`${upstream.baseUrl}/chat`), headers: {}, body: '{}', dispatcher: agent, isHosts: true }
 
   t.equal(await failure(() => exchange(request, new LinkedAbort(AbortSignal.abort(reason)))), reason)
 
@@ -164,6 +164,18 @@ t.test('an abort ends request and body, whatever the dispatcher does with it', a
     t.equal(await failure(() => waiting.response), reason)
     t.equal(body.ended?.error, reason)
   }
+})
+
+t.test('a dispatcher of the host\'s is given a signal of the kind that it knows', async (t) => {
+  let given: { signal?: unknown } = {}
+  const dispatcher = { dispatch: (options: object) => { given = options }, destroy: () => {} } as unknown as Dispatcher
+  const reason = new Error('nobody wants it')
+  const { controller, response } = askFor(t, 'http://127.0.0.1/v1', dispatcher)
+
+  t.ok(given.signal instanceof AbortSignal)
+  controller.abort(reason)
+  t.equal((given.signal as AbortSignal).reason, reason)
+  t.equal(await failure(() => response), reason)
 })
 
 t.test('interceptors of undici\'s see the request and its response', async (t) => {

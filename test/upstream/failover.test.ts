@@ -2,16 +2,19 @@ import { getEventListeners } from 'node:events'
 import t from 'tap'
 import type { UpstreamAdapter, UpstreamOptions } from '../../lib/index.ts'
 import { resolvePluginOptions } from '../../lib/options.ts'
+import { AbortSource } from '../../lib/abort-source.ts'
 import { createUpstream } from '../../lib/upstream/create-upstream.ts'
+import { createHttpAdapter } from '../../lib/upstream/http-adapter.ts'
+import type { Upstream } from '../../types/upstream.ts'
 import { deferred, soon, textDelta, turn, untilAborted, watchProcess } from '../helper.ts'
-import { HI, ROLE, ask, createContext, failure, CLOSED_PORT, openStream, startHttp, startUpstream, textChunk } from './helper.ts'
+import { HI, ROLE, ask, createContext, failure, CLOSED_PORT, openStream, read, startHttp, startUpstream, textChunk } from './helper.ts'
 
 const watched = watchProcess(t)
 
 type Upstreams = Array<UpstreamOptions | UpstreamAdapter>
 
 /** One adapter of a list, closed after the test. */
-function createList (t: Parameters<typeof startHttp>[0], upstreams: Upstreams | UpstreamAdapter | UpstreamOptions): UpstreamAdapter {
+function createList (t: Parameters<typeof startHttp>[0], upstreams: Upstreams | UpstreamAdapter | UpstreamOptions): Upstream {
   const adapter = createUpstream(resolvePluginOptions({ upstream: upstreams }).upstream)
   t.teardown(() => adapter.close?.())
   return adapter
@@ -182,8 +185,41 @@ t.test('each upstream is given the same request and context', async (t) => {
   t.equal(calls.length, 2)
   for (const [request, given] of calls) {
     t.equal(request, HI)
-    t.equal(given, context)
+    t.equal(given, calls[0]?.[1])
+    t.match(given, context)
   }
+})
+
+t.test('an adapter of the host\'s is given a signal, also where it stands around one of ours', async (t) => {
+  const seen: AbortSignal[] = []
+  const ours = createHttpAdapter({ baseUrl: `http://127.0.0.1:${CLOSED_PORT}/v1` })
+  t.teardown(() => ours.close?.())
+  const note: UpstreamAdapter = async function * (_request, { signal }) { seen.push(signal) }
+  const copy = Object.defineProperties(note.bind(null), Object.getOwnPropertyDescriptors(ours)) as UpstreamAdapter
+  const proxy = new Proxy(ours, { apply: (_ours, _this, args: Parameters<UpstreamAdapter>) => note(...args) })
+  const source = new AbortSource()
+
+  for (const upstream of [note, copy, proxy]) {
+    for (const list of [[upstream], [{ baseUrl: `http://127.0.0.1:${CLOSED_PORT}/v1` }, upstream]]) {
+      await collect(createList(t, list)(HI, { ...createContext(), signal: source }))
+    }
+  }
+
+  t.equal(seen.length, 6)
+  t.ok(seen.every((signal) => signal === source.signal))
+})
+
+t.test('a list of ours needs no signal, and follows what it was given', async (t) => {
+  const upstream = await startHttp(t)
+  const source = new AbortSource()
+  const reason = new Error('nobody wants it')
+  const answer = read(createList(t, [{ baseUrl: upstream.baseUrl }, { baseUrl: upstream.baseUrl }])(HI, { ...createContext(), signal: source }))
+  const { closed } = await upstream.exchange()
+
+  source.abort(reason)
+
+  t.equal((await answer).error, reason)
+  await soon('the end of the upstream', closed)
 })
 
 t.test('a list of none answers nothing', async (t) => {

@@ -11,6 +11,7 @@ import type { Core } from '../../lib/stream/core.ts'
 import { memoryStore } from '../../lib/stream/memory-store.ts'
 import { StreamRegistry } from '../../lib/stream/registry.ts'
 import { ResumableStreams } from '../../lib/stream/resumable-streams.ts'
+import { createUpstream } from '../../lib/upstream/create-upstream.ts'
 import { Wheel } from '../../lib/wheel.ts'
 import { Hub } from '../../lib/ws/hub.ts'
 import type { OnSent } from '../../lib/ws/outlet.ts'
@@ -251,7 +252,7 @@ export function createHub (options: Partial<PluginOptions> = {}) {
   const log = createLog()
   const registry = new StreamRegistry(resolved.limits)
   const resumable = new ResumableStreams({ store: resolved.store ?? memoryStore(), isShared: resolved.store !== undefined, registry, ownerOf: resolved.owner, log })
-  const core: Core = { upstream, registry, resumable, wheel: new Wheel(), prices: resolved.prices, options: resolved.stream, keyOf: () => undefined, log }
+  const core: Core = { upstream: createUpstream([upstream]), registry, resumable, wheel: new Wheel(), prices: resolved.prices, options: resolved.stream, keyOf: () => undefined, log }
   return { core, hub: new Hub(core, resolved.limits), options: resolved.socket, log, summaries }
 }
 

@@ -1,5 +1,6 @@
 import type { UpstreamAdapter } from '../../../types/adapter.ts'
 import type { UpstreamOptions } from '../../../types/options.ts'
+import type { Upstream } from '../../../types/upstream.ts'
 import { InvalidRequestError } from '../../errors.ts'
 import { resolveUpstreamOptions, type ResolvedUpstreamOptions } from '../../options.ts'
 import { createAdapter, type Transport } from '../ask.ts'
@@ -19,7 +20,7 @@ export function createWebSocketAdapter (options: UpstreamOptions): UpstreamAdapt
 }
 
 /** As {@link createWebSocketAdapter}, of options that are checked. */
-export function webSocketAdapter (options: ResolvedUpstreamOptions): UpstreamAdapter {
+export function webSocketAdapter (options: ResolvedUpstreamOptions): Upstream {
   const sockets = new Sockets()
   const adapter = createAdapter(options, webSocketTransport(options, sockets))
   adapter.close = async () => sockets.close()
