@@ -333,13 +333,15 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   }
 
   async #openLate (opening: Promise<OpenedSource>): Promise<OpenedSource> {
+    let source: OpenedSource
     try {
-      return this.#opened(await this.guard(opening))
+      source = await this.guard(opening)
     } catch (error) {
       // It may still open after the stream was stopped: then nobody else would close it.
       opening.then(({ iterator }) => iterator.return?.()).catch(() => {})
       throw error
     }
+    return this.#opened(source)
   }
 
   get #canPush (): boolean {
