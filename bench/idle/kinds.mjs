@@ -25,7 +25,8 @@ const ws = { transport: /** @type {const} */ ('ws'), path: '/ws/chat', headers: 
 export const kinds = [
   { ...sse, name: 'sse-plain', title: 'SSE, hijacked reply', path: '/idle', body: {}, file: 'idle-plain' },
   { ...sse, name: 'sse-send', title: 'SSE, `reply.send(readable)`', path: '/send', body: {}, file: 'idle-plain' },
-  { ...sse, name: 'sse', title: 'SSE, `reply.sseStream()`', beside: 'sse-plain', path: '/idle', body: {}, file: 'idle-ours' },
+  { ...sse, name: 'sse-source', title: 'SSE, `reply.send(Readable.from(source))`', path: '/source', body: {}, file: 'idle-plain' },
+  { ...sse, name: 'sse', title: 'SSE, `reply.sseStream(source)`', beside: 'sse-source', path: '/idle', body: {}, file: 'idle-ours' },
   { ...ws, name: 'ws-plain', title: 'WebSocket, @fastify/websocket', file: 'idle-plain' },
   { ...ws, name: 'ws', title: 'WebSocket, `llm.socket()`, `llm-chat.v1`', beside: 'ws-plain', headers: native, file: 'idle-ours' },
   { ...ws, name: 'ws-bare', title: 'WebSocket, `llm.socket()`, no subprotocol', beside: 'ws-plain', file: 'idle-ours' },

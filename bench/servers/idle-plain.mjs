@@ -17,6 +17,11 @@ app.post('/send', (_request, reply) => {
   body.push('data: hello\n\n')
   return reply.header('content-type', 'text/event-stream').send(body)
 })
+app.post('/source', (_request, reply) => {
+  const controller = new AbortController()
+  reply.raw.on('close', () => controller.abort())
+  return reply.header('content-type', 'text/event-stream').send(Readable.from(hello(controller.signal)))
+})
 app.post('/chat', async (request, reply) => {
   const { body } = await ask(/** @type {object} */ (request.body))
   return reply.header('content-type', 'text/event-stream').send(body)
@@ -28,3 +33,12 @@ app.get('/ws/chat', { websocket: true }, (socket) => {
   })
 })
 await app.listen({ port, host })
+
+/**
+ * What `idle-ours.mjs` streams.
+ * @param {AbortSignal} signal
+ */
+async function * hello (signal) {
+  yield 'data: hello\n\n'
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+}

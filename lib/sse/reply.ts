@@ -15,12 +15,12 @@ import { pump } from '../stream/pump.ts'
 import type { StreamRun } from '../stream/run.ts'
 import type { OpenedSource, OpenSource } from '../stream/source.ts'
 import { wantsUsage } from '../stream/wants-usage.ts'
-import type { ClientWatch } from './client-watch.ts'
+import type { ClientListener, ClientWatch } from './client-watch.ts'
 import { LateEncoder, createEncoder } from './encoders.ts'
 import { sendHead, setStreamHeaders } from './headers.ts'
 import { readLastEventId } from './last-event-id.ts'
 import type { Numbering } from './numbered-encoder.ts'
-import { ReadableSink } from './sink.ts'
+import { ReadableSink, type SinkOwner } from './sink.ts'
 import { discardSource, toIterator, type StreamSource } from './source.ts'
 
 /** Default of `highWaterMarkBytes` for an event stream. */
@@ -46,7 +46,7 @@ export interface SseCall {
 /**
  * Streams a source as the reply.
  *
- * 1. `startStream`: slot, hooks, watch on the client. 2. `prime`: wait for the first event, so that an early failure
+ * 1. `ReplyStream`: slot, hooks, watch on the client. 2. `prime`: wait for the first event, so that an early failure
  * has a real HTTP status. 3. `commit`: headers and the body through `reply.send()`; `onSend` hooks run. 4. `pump`, in
  * the background, until either side ends.
  *
@@ -75,7 +75,7 @@ async function streamSource (call: SourceCall): Promise<FastifyReply> {
   const options = callOptionsOf(call)
   checkReply(reply)
   if (reply.request.method === 'HEAD') return sendHead(reply)
-  const { run, sink } = startStream(call, options)
+  const { run, sink } = new ReplyStream(call, options)
   reply[kStreaming] = true
   const first = run.begin()
   try {
@@ -100,22 +100,35 @@ function checkReply ({ sent, raw, statusCode, [kStreaming]: streaming }: Fastify
   if (statusCode === 204 || statusCode === 304) throw new StatusWithoutBodyError(statusCode)
 }
 
-/** Everything that ends a stream from the client's side is wired here. */
-function startStream (call: SourceCall, options: ResolvedStreamOptions): { run: StreamRun, sink: ReadableSink } {
-  const { core, reply, client } = call
-  const target: RunTarget = { transport: 'sse', options, log: reply.request.log, httpRequest: reply.request }
-  const run: StreamRun = openRun(call, target) ?? startRun(core, target, openSource(call, options, () => run))
-  const sink = new ReadableSink(reply.raw, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES, {
-    onFailure: (error) => run.stop('error', toEndError(error, false)),
-    // Behind whoever else learns of that end. Somebody else may answer: a timeout of Fastify's own, or an onSend hook that fails.
-    onClosed: () => queueMicrotask(() => { if (!client.hasLeft && !sink.ended && !run.isAlone) run.stop('error', new ReplySentError()) })
-  })
-  client.onLeft(() => {
-    run.clientLeft()
+/** A run and the response that it goes into: what ends either from the client's side comes together here. */
+class ReplyStream implements SinkOwner, ClientListener {
+  readonly run: StreamRun
+  readonly sink: ReadableSink
+  readonly #client: ClientWatch
+
+  constructor (call: SourceCall, options: ResolvedStreamOptions) {
+    const { core, reply, client } = call
+    const target: RunTarget = { transport: 'sse', options, log: reply.request.log, httpRequest: reply.request }
+    this.#client = client
+    this.run = openRun(call, target) ?? startRun(core, target, openSource(call, options, () => this.run))
+    this.sink = new ReadableSink(reply.raw, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES, this)
+    client.onLeft(this)
+  }
+
+  onFailure (error: unknown): void {
+    this.run.stop('error', toEndError(error, false))
+  }
+
+  /** Behind whoever else learns of that end. Somebody else may answer: a timeout of Fastify's own, or an onSend hook that fails. */
+  onClosed (): void {
+    queueMicrotask(() => { if (!this.#client.hasLeft && !this.sink.ended && !this.run.isAlone) this.run.stop('error', new ReplySentError()) })
+  }
+
+  clientLeft (): void {
+    this.run.clientLeft()
     // A client that closed only its own side would be waited for as long as it takes nothing.
-    sink.destroy()
-  })
-  return { run, sink }
+    this.sink.destroy()
+  }
 }
 
 /** A chat, or a stream that is resumed, starts itself. Chunks of OpenAI's have state: they are made from the first event on. */

@@ -13,9 +13,9 @@ const PIECE_BYTES = 65_536
 /** Who is told of what becomes of a response. */
 export interface SinkOwner {
   /** What makes the response impossible, before the sink closes. */
-  readonly onFailure: (error: unknown) => void
+  onFailure (error: unknown): void
   /** The response is over, whoever ended it. */
-  readonly onClosed: () => void
+  onClosed (): void
 }
 
 /**
@@ -26,7 +26,7 @@ export interface SinkOwner {
  * that Fastify pipes right into the response is `direct`: the bytes go there without it, one buffer and a turn of the
  * event loop less for each write. One that a hook wraps (compression, say) or listens to is `piped` as any other.
  */
-export class ReadableSink implements Sink {
+export class ReadableSink implements Sink, PayloadOwner {
   /** To be given to `reply.send()`. */
   readonly readable: Payload
   readonly #raw: ServerResponse
@@ -51,7 +51,7 @@ export class ReadableSink implements Sink {
     this.#raw = raw
     this.#owner = owner
     this.#highWaterMark = highWaterMark
-    this.readable = new Payload(raw, highWaterMark, { onRead: () => this.#payloadIsRead(), onPipe: () => this.#goDirect() })
+    this.readable = new Payload(raw, highWaterMark, this)
     raw.on('close', this.#close).on('finish', this.#close)
   }
 
@@ -145,13 +145,15 @@ export class ReadableSink implements Sink {
     this.destroy()
   }
 
-  #payloadIsRead (): void {
+  /** For its payload. */
+  onRead (): void {
     if (this.#isDirect) return
     this.#isOpen = true
     this.#unblock()
   }
 
-  #goDirect (): void {
+  /** For its payload. */
+  onPipe (): void {
     this.#isDirect = this.#isOpen = true
     this.#wake()
     this.#raw.on('drain', this.#goOn)
@@ -207,9 +209,9 @@ export class ReadableSink implements Sink {
 /** Who is told of what Fastify does with its payload. */
 interface PayloadOwner {
   /** It is read. */
-  readonly onRead: () => void
+  onRead (): void
   /** It is piped right into the response, which is left to the owner. */
-  readonly onPipe: () => void
+  onPipe (): void
 }
 
 /** Whoever pipes a payload may destroy it with an error; the response's end says all there is to say. */

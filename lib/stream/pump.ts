@@ -40,7 +40,7 @@ export async function pump (setup: PumpSetup): Promise<void> {
   const writer = new Writer(setup)
   try {
     writer.write(setup.opening)
-    await run.each(writer)
+    if (await run.handOnFirst(writer)) await run.handOnRest(writer)
     run.recorder?.end({ reason: 'complete' })
     writer.write(ending(setup, { reason: 'complete' }))
     // Complete is what the client has, not what the upstream gave: it may still leave, or stop reading.

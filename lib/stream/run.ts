@@ -12,6 +12,7 @@ import { errorForReason, isAbort, reasonForError, toEndError } from './end-reaso
 import { applyEventHooks } from './event-hooks.ts'
 import { runLifecycleHooks } from './lifecycle-hooks.ts'
 import { OrphanWatch } from './orphan-watch.ts'
+import { PULLS_A_TURN, Pull, type Puller } from './pull.ts'
 import type { Recorder } from './recorder.ts'
 import type { OpenStream, StreamRegistry } from './registry.ts'
 import { closeSource, type OpenedSource, type OpenSource, type SourceContext } from './source.ts'
@@ -23,9 +24,6 @@ const SOURCE_CLOSE_MS = 1_000
 
 /** A store that does not take the last events is left behind after so many milliseconds. */
 const STORE_CLOSE_MS = 1_000
-
-/** A source that always has an item at hand yields to timers and sockets after so many. */
-const PULLS_A_TURN = 256
 
 /** Account of a stream whose source was never asked. */
 const nothingKnown: Account = { finishReasons: [] }
@@ -50,7 +48,7 @@ export interface RunSetup {
  * `finish()`. The first reason wins. `stop()` aborts the source and breaks a pending `next()`; `finish()` releases
  * everything that the run took: slot, timers, source.
  */
-export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
+export class StreamRun implements OpenStream, SourceContext, Taker<unknown>, Puller {
   info: StreamInfo
   readonly key: string | undefined
   readonly reads: string | undefined
@@ -69,13 +67,14 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   #sourceClosed: Promise<unknown> | undefined
   #first: Promise<Batch<unknown> | undefined> | undefined
   #interrupt: ((error: unknown) => void) | undefined
+  #pull: Pull | undefined
   #maxDuration: NodeJS.Timeout | undefined
   #drain: NodeJS.Timeout | undefined
   #orphanWatch: OrphanWatch | undefined
   #recorder: Recorder | undefined
   #isAlone = false
   #tailSent = false
-  /** Set while the source pushes: who takes its batches, and the source's stage, which each token needs. */
+  /** Behind the first batch: who takes all others, and the source's stage, which each token needs. */
   #taker: Taker<Batch<unknown>> | undefined
   #stage: Stage | undefined
   #events = 0
@@ -168,7 +167,6 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
     return first ?? this.#next()
   }
 
-  /** One function for all of it: each async one that waits is half a KiB for as long as its stream is silent. */
   async #next (): Promise<Batch<unknown> | undefined> {
     while (!this.#tailSent) {
       this.#checkGoing(this.#source?.stage)
@@ -192,24 +190,53 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
   }
 
   /**
-   * Hands on all batches. Behind the first, which opens the source and has seen its hooks begin, a source that can push
-   * does so, without a promise a batch, where no hook must see each event.
+   * Hands on the first batch, which opens the source and has seen its hooks begin.
+   * @returns Whether there was one.
    * @throws As {@link next}, and what the taker throws.
    */
-  async each (taker: Taker<Batch<unknown>>): Promise<void> {
-    while (await this.#handOn(taker)) if (this.#canPush) await this.guard(this.#push(taker))
-  }
-
-  /**
-   * Hands on one batch; returns whether there was one. Not within {@link each}: an async function holds what it had in
-   * its variables for as long as it waits, and a batch holds the whole network chunk that it came in.
-   */
-  async #handOn (taker: Taker<Batch<unknown>>): Promise<boolean> {
+  async handOnFirst (taker: Taker<Batch<unknown>>): Promise<boolean> {
     const batch = await this.next()
     if (batch === undefined) return false
     const ready = taker.take(batch)
     if (ready !== undefined) await this.guard(ready)
     return true
+  }
+
+  /**
+   * Hands on what comes behind the first batch; not within one function with that: an async function holds what it had in
+   * its variables for as long as it waits, and a batch holds the whole network chunk that it came in. A source that can push
+   * does so, without a promise a batch, where no hook must see each event.
+   * @throws As {@link handOnFirst}.
+   */
+  handOnRest (taker: Taker<Batch<unknown>>): Promise<void> {
+    this.#taker = taker
+    this.#stage = this.#source?.stage
+    return this.#canPush ? this.#pushRest() : this.#pullRest()
+  }
+
+  async #pushRest (): Promise<void> {
+    const { iterator } = this.#source as OpenedSource
+    await this.guard((iterator as AsyncIterator<unknown> & PushedItems<unknown>).pushInto(this))
+    await this.#pullRest()
+  }
+
+  #pullRest (): Promise<void> {
+    if (this.#tailSent) return Promise.resolve()
+    this.#pull = new Pull(this)
+    return this.#pull.run()
+  }
+
+  /** Asks the source for its next item: for {@link Pull}. */
+  ask (): Promise<IteratorResult<unknown>> {
+    this.#checkGoing(this.#stage)
+    return (this.#source as OpenedSource).iterator.next()
+  }
+
+  /** Takes what the source was asked for: for {@link Pull}. */
+  answered (item: IteratorResult<unknown>): Promise<void> | undefined {
+    const frames = this.#framesOf(item, this.#stage as Stage)
+    if (this.#eventHooks.length === 0) return this.#handOn(frames)
+    return this.#applyHooks(frames).then((hooked) => this.#handOn(hooked))
   }
 
   /** Waits for something, but not beyond the end of the stream: then it rejects with the end as an error. */
@@ -241,6 +268,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
     this.#recorder?.end(toOutcome(reason, error, this.#options.exposeErrors))
     this.abortSource.abort(error)
     this.#interrupt?.(error)
+    this.#pull?.stop(error)
     this.#sourceClosed = closeSource(this.#source, this.info)
   }
 
@@ -349,19 +377,16 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown> {
     return 'pushInto' in iterator && this.#eventHooks.length === 0 && !this.#tailSent
   }
 
-  #push (taker: Taker<Batch<unknown>>): Promise<void> {
-    const { iterator, stage } = this.#source as OpenedSource
-    this.#taker = taker
-    this.#stage = stage
-    return (iterator as AsyncIterator<unknown> & PushedItems<unknown>).pushInto(this)
-  }
-
   /** Takes an item that its source pushes, and hands on what it is. */
   take (item: unknown): Promise<void> | undefined {
     const stage = this.#stage as Stage
     this.#checkGoing(stage)
-    const frames = this.#counted(stage.frames(item))
-    return frames.length === 0 ? undefined : (this.#taker as Taker<Batch<unknown>>).take({ frames })
+    return this.#handOn(stage.frames(item))
+  }
+
+  #handOn (frames: Batch<unknown>['frames']): Promise<void> | undefined {
+    if (frames.length === 0) return undefined
+    return (this.#taker as Taker<Batch<unknown>>).take({ frames: this.#counted(frames) })
   }
 
   #checkGoing (stage: Stage | undefined): void {

@@ -16,14 +16,14 @@ t.test('everybody who asked is told once that the client left, and who asks late
   const { raw, socket } = createResponse()
   const watch = new ClientWatch(raw)
   const told: string[] = []
-  watch.onLeft(() => told.push('first'))
-  watch.onLeft(() => told.push('second'))
-  watch.onLeft(() => told.push('third'))
+  watch.onLeft({ clientLeft: () => told.push('first') })
+  watch.onLeft({ clientLeft: () => told.push('second') })
+  watch.onLeft({ clientLeft: () => told.push('third') })
   t.same([told, watch.hasLeft, watch.signal.aborted], [[], false, false])
 
   raw.emit('close')
   socket.emit('close')
-  watch.onLeft(() => told.push('late'))
+  watch.onLeft({ clientLeft: () => told.push('late') })
 
   t.same([told, watch.hasLeft, watch.signal.aborted], [['first', 'second', 'third', 'late'], true, true])
   t.equal(listeners(raw) + listeners(socket), 0)
@@ -32,7 +32,7 @@ t.test('everybody who asked is told once that the client left, and who asks late
 t.test('a response that is whole has no client that left', async (t) => {
   const { raw, socket } = createResponse()
   const watch = new ClientWatch(raw)
-  watch.onLeft(() => t.fail('it did not leave'))
+  watch.onLeft({ clientLeft: () => t.fail('it did not leave') })
 
   Object.assign(raw, { writableEnded: true })
   raw.emit('finish')
