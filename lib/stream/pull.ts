@@ -1,5 +1,4 @@
-/** A source that always has an item at hand yields to timers and sockets after so many. */
-export const PULLS_A_TURN = 256
+import type { Turn } from './turn.ts'
 
 /** Who is asked for items, and takes them. */
 export interface Puller {
@@ -12,22 +11,20 @@ export interface Puller {
   answered (item: IteratorResult<unknown>): Promise<void> | undefined
 }
 
-/** Until it runs, nobody waits for it. */
-const nobody = (): void => {}
-
 /**
  * Asks for one item after the other until the end. By callbacks and with one promise for all of it: an async function that
  * waits is half a KiB for as long as its stream is silent (Node 20), and here it would take three.
  */
 export class Pull {
   readonly #puller: Puller
-  #pulls = 0
+  readonly #turn: Turn
   #isStopped = false
-  #resolve: () => void = nobody
-  #reject: (error: unknown) => void = nobody
+  #resolve!: () => void
+  #reject!: (error: unknown) => void
 
-  constructor (puller: Puller) {
+  constructor (puller: Puller, turn: Turn) {
     this.#puller = puller
+    this.#turn = turn
   }
 
   /**
@@ -62,16 +59,21 @@ export class Pull {
     if (this.#isStopped) return
     try {
       const ready = this.#puller.answered(item)
-      this.#goOn(item.done === true, ready)
+      this.#goOn(isLast(item), ready)
     } catch (error) {
       this.#reject(error)
     }
   }
 
-  #goOn (isLast: boolean, ready: Promise<void> | undefined): void {
-    if (ready !== undefined) ready.then(() => this.#goOn(isLast, undefined), this.#reject)
-    else if (isLast) this.#resolve()
-    else if (++this.#pulls % PULLS_A_TURN === 0) setImmediate(() => this.#ask())
+  #goOn (ended: boolean, ready: Promise<void> | undefined): void {
+    if (ready !== undefined) ready.then(() => this.#goOn(ended, undefined), this.#reject)
+    else if (ended) this.#resolve()
+    else if (this.#turn.isOver()) setImmediate(() => this.#ask())
     else this.#ask()
   }
+}
+
+/** Whether what an iterator gave is its end: `done` need not be a boolean (ECMAScript, IteratorComplete). */
+export function isLast ({ done }: IteratorResult<unknown>): boolean {
+  return Boolean(done)
 }

@@ -12,11 +12,12 @@ import { errorForReason, isAbort, reasonForError, toEndError } from './end-reaso
 import { applyEventHooks } from './event-hooks.ts'
 import { runLifecycleHooks } from './lifecycle-hooks.ts'
 import { OrphanWatch } from './orphan-watch.ts'
-import { PULLS_A_TURN, Pull, type Puller } from './pull.ts'
+import { Pull, isLast, type Puller } from './pull.ts'
 import type { Recorder } from './recorder.ts'
 import type { OpenStream, StreamRegistry } from './registry.ts'
 import { closeSource, type OpenedSource, type OpenSource, type SourceContext } from './source.ts'
 import type { Account, Stage } from './stage.ts'
+import { Turn } from './turn.ts'
 import { within } from './within.ts'
 
 /** A source that does not end on abort is left behind after so many milliseconds. */
@@ -78,7 +79,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown>, Pul
   #taker: Taker<Batch<unknown>> | undefined
   #stage: Stage | undefined
   #events = 0
-  #pulls = 0
+  readonly #turn = new Turn()
   #reason: EndReason | undefined
   #error: Error | undefined
   #finishing: Promise<StreamSummary> | undefined
@@ -172,7 +173,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown>, Pul
       this.#checkGoing(this.#source?.stage)
       const opening = this.#source ?? this.#open()
       this.#source = opening instanceof Promise ? await opening : opening
-      if (++this.#pulls % PULLS_A_TURN === 0) await this.guard(nextTurn())
+      if (this.#turn.isOver()) await this.guard(nextTurn())
       const item = await this.guard(this.#source.iterator.next())
       // The upstream need not wait for the hook, but what it says does.
       if (this.#starting !== undefined) await this.guard(this.#starting)
@@ -184,7 +185,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown>, Pul
   }
 
   #framesOf (item: IteratorResult<unknown>, stage: Stage): Batch<unknown>['frames'] {
-    if (item.done !== true) return stage.frames(item.value)
+    if (!isLast(item)) return stage.frames(item.value)
     this.#tailSent = true
     return stage.tail()
   }
@@ -222,7 +223,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown>, Pul
 
   #pullRest (): Promise<void> {
     if (this.#tailSent) return Promise.resolve()
-    this.#pull = new Pull(this)
+    this.#pull = new Pull(this, this.#turn)
     return this.#pull.run()
   }
 

@@ -1,5 +1,6 @@
 import t from 'tap'
-import { PULLS_A_TURN, Pull, type Puller } from '../../lib/stream/pull.ts'
+import { Pull, type Puller } from '../../lib/stream/pull.ts'
+import { Turn } from '../../lib/stream/turn.ts'
 import { deferred, turn } from '../helper.ts'
 
 /** A puller over items; notes what it is asked and told. */
@@ -22,7 +23,7 @@ function pullerOf (items: unknown[], answered: Puller['answered'] = () => undefi
 t.test('items are asked for one behind the other, and the end is the last that is told', async (t) => {
   const puller = pullerOf(['a', 'b'])
 
-  await new Pull(puller).run()
+  await new Pull(puller, new Turn()).run()
 
   t.strictSame(puller.seen, ['ask', 'a', 'ask', 'b', 'ask', 'end'])
 })
@@ -32,7 +33,7 @@ t.test('the next item is not asked for, nor the end announced, before what was t
   let answers = 0
   const puller = pullerOf(['a'], () => waits[answers++]?.promise)
   let isOver = false
-  const run = new Pull(puller).run().then(() => { isOver = true })
+  const run = new Pull(puller, new Turn()).run().then(() => { isOver = true })
 
   await turn()
   t.strictSame(puller.seen, ['ask', 'a'])
@@ -53,7 +54,7 @@ t.test('whatever fails is what the pull fails with, and nobody is asked again', 
   }
   for (const [name, failure] of Object.entries(failing)) {
     const puller = pullerOf(['a', 'b'])
-    await t.rejects(new Pull({ ...puller, ...failure }).run(), oops, name)
+    await t.rejects(new Pull({ ...puller, ...failure }, new Turn()).run(), oops, name)
     await turn()
     t.ok(puller.seen.filter((what) => what === 'ask').length <= 1, name)
   }
@@ -62,7 +63,7 @@ t.test('whatever fails is what the pull fails with, and nobody is asked again', 
 t.test('a pull that was stopped fails at once, and what comes later is not taken', async (t) => {
   const late = deferred<IteratorResult<unknown>>()
   const taken: unknown[] = []
-  const pull = new Pull({ ask: () => late.promise, answered: (item) => { taken.push(item); return undefined } })
+  const pull = new Pull({ ask: () => late.promise, answered: (item) => { taken.push(item); return undefined } }, new Turn())
   const run = pull.run()
 
   pull.stop(new Error('stopped'))
@@ -73,25 +74,39 @@ t.test('a pull that was stopped fails at once, and what comes later is not taken
   t.strictSame(taken, [])
 })
 
-t.test('an iterator of a host may answer with what is no promise', async (t) => {
-  const results = [{ done: false, value: 'a' }, { done: true, value: undefined }]
+t.test('an iterator of a host may answer with what is no promise, and end with what is no boolean', async (t) => {
+  const results = [{ value: 'a' }, { done: 1, value: undefined }]
   const taken: unknown[] = []
 
-  await new Pull({ ask: () => results.shift() as never, answered: ({ value }) => { taken.push(value); return undefined } }).run()
+  await new Pull({ ask: () => results.shift() as never, answered: ({ value }) => { taken.push(value); return undefined } }, new Turn()).run()
 
   t.strictSame(taken, ['a', undefined])
 })
 
-t.test('a source that always has an item at hand lets timers and sockets have their turn', async (t) => {
+/** How many items of a source that always has one at hand are taken before anything else has its turn. */
+async function takenAtOnce (items: number, take: () => void = () => {}): Promise<number> {
   let isTurn = false
-  let atOnce = 0
-  const puller = pullerOf(Array.from({ length: PULLS_A_TURN * 2 }), () => {
-    if (!isTurn) atOnce++
+  let count = 0
+  const puller = pullerOf(Array.from({ length: items }), () => {
+    if (!isTurn) count++
+    take()
     return undefined
   })
   setImmediate(() => { isTurn = true })
+  await new Pull(puller, new Turn()).run()
+  return count
+}
 
-  await new Pull(puller).run()
+t.test('a source that always has an item at hand lets timers and sockets have their turn', async (t) => {
+  const count = await takenAtOnce(1_000)
 
-  t.equal(atOnce, PULLS_A_TURN)
+  t.ok(count > 1 && count <= 256, `${count} items at once`)
+})
+
+t.test('items that are dear let them have it sooner', async (t) => {
+  const busy = (): void => {
+    for (const until = performance.now() + 10; performance.now() < until;) continue
+  }
+
+  t.ok(await takenAtOnce(5, busy) <= 2)
 })
