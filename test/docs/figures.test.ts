@@ -138,7 +138,7 @@ t.test('latencies are told less what they are without a server, in milliseconds'
   t.same(result.paced.rows[1].added, { mean: 0.2, p50: 0.1, p99: 1 })
   t.same(result.latency.rows[0].added, { mean: 0.2, p50: 0.1, p99: 1 })
   t.match(result.fast.rows[0], { cpu: 30.12, events: 1_000, peakMiB: 1, notes: ['leaks upstream'] })
-  t.match(result.idle.rows[0], { rss: 1, heap: 2, beside: 'sse-plain' })
+  t.match(result.idle.rows[0], { rss: 1, heap: 2, beside: 'sse-source' })
   t.equal(result.binary.sseBytes, 87_409)
   t.equal(result.idle.date, '2026-01-03')
   t.throws(() => extract({ ...result, fast: timed([row('nobody', none)]) }), { message: /nobody/ })
