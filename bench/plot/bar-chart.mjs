@@ -20,7 +20,7 @@ import { element, escape, text } from './svg.mjs'
  */
 
 const WIDTH = 700
-const LEFT = 268
+const LEFT = 292
 const RIGHT = 64
 const PLOT_WIDTH = WIDTH - LEFT - RIGHT
 const TOP = 76

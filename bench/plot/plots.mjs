@@ -69,7 +69,7 @@ function memory ({ idle, ...about }) {
     series: { sse: 'ours, SSE', ws: 'ours, WebSocket', other: 'without us' },
     bars: groups.flatMap(({ group, rows }) => rows.map(({ title, transport, beside, rss }) =>
       ({ group, label: short(title), series: beside === null ? 'other' : transport, value: rss ?? 0 }))),
-    caption: captionOf(about, roundsOf(idle.rounds))
+    caption: captionOf({ ...about, date: idle.date }, roundsOf(idle.rounds))
   })
 }
 

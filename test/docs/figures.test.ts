@@ -57,7 +57,7 @@ t.test('each plot is well-formed, and says in words what it shows', async (t) =>
     t.doesNotThrow(() => checkMarkup(svg), name)
     t.match(svg, /^<svg [^>]*role="img" aria-labelledby="title desc">\n<title id="title">[^<]+<\/title>\n<desc id="desc">[^<]+<\/desc>/)
     t.match(svg, 'prefers-color-scheme:dark')
-    t.match(svg, figures.date)
+    t.match(svg, name === 'memory' ? figures.idle.date : figures.date)
   }
 })
 
