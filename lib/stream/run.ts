@@ -149,7 +149,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown>, Pul
 
   /**
    * Pulls the first batch, for whoever must know first whether the stream begins at all. It stays what {@link next} and
-   * {@link each} give first.
+   * {@link handOnFirst} give first.
    * @returns Settles as {@link next} does; may be left alone.
    */
   begin (): Promise<unknown> {
@@ -210,6 +210,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown>, Pul
    * @throws As {@link handOnFirst}.
    */
   handOnRest (taker: Taker<Batch<unknown>>): Promise<void> {
+    if (this.#tailSent) return Promise.resolve()
     this.#taker = taker
     this.#stage = this.#source?.stage
     return this.#canPush ? this.#pushRest() : this.#pullRest()
@@ -222,7 +223,6 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown>, Pul
   }
 
   #pullRest (): Promise<void> {
-    if (this.#tailSent) return Promise.resolve()
     this.#pull = new Pull(this, this.#turn)
     return this.#pull.run()
   }
@@ -375,7 +375,7 @@ export class StreamRun implements OpenStream, SourceContext, Taker<unknown>, Pul
 
   get #canPush (): boolean {
     const { iterator } = this.#source as OpenedSource
-    return 'pushInto' in iterator && this.#eventHooks.length === 0 && !this.#tailSent
+    return 'pushInto' in iterator && this.#eventHooks.length === 0
   }
 
   /** Takes an item that its source pushes, and hands on what it is. */
