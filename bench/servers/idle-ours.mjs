@@ -2,16 +2,13 @@
 import Fastify from 'fastify'
 import llmStream from '../../dist/esm/lib/index.js'
 import { addMemoryRoute } from './memory.mjs'
-import { apiKey, host, port, upstream } from './shared.mjs'
+import { apiKey, host, port, thenSilent, upstream } from './shared.mjs'
 
 const app = Fastify()
 const limits = { maxStreams: 0, maxConnections: 0 }
 await app.register(llmStream, { upstream: { baseUrl: `${upstream}/v1`, apiKey }, limits })
 addMemoryRoute(app)
-app.post('/idle', (_request, reply) => reply.sseStream(async function * ({ signal }) {
-  yield 'hello'
-  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
-}))
+app.post('/idle', (_request, reply) => reply.sseStream(({ signal }) => thenSilent('hello', signal)))
 app.post('/chat', (request, reply) => reply.sseStream(app.llm.chat(request.body)))
 app.get('/ws/chat', { websocket: true }, app.llm.socket())
 await app.listen({ port, host })

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream'
 import fastifyWebsocket from '@fastify/websocket'
 import Fastify from 'fastify'
 import { addMemoryRoute } from './memory.mjs'
-import { ask, host, port } from './shared.mjs'
+import { ask, host, port, thenSilent } from './shared.mjs'
 
 const app = Fastify()
 await app.register(fastifyWebsocket)
@@ -20,7 +20,7 @@ app.post('/send', (_request, reply) => {
 app.post('/source', (_request, reply) => {
   const controller = new AbortController()
   reply.raw.on('close', () => controller.abort())
-  return reply.header('content-type', 'text/event-stream').send(Readable.from(hello(controller.signal)))
+  return reply.header('content-type', 'text/event-stream').send(Readable.from(thenSilent('data: hello\n\n', controller.signal)))
 })
 app.post('/chat', async (request, reply) => {
   const { body } = await ask(/** @type {object} */ (request.body))
@@ -33,12 +33,3 @@ app.get('/ws/chat', { websocket: true }, (socket) => {
   })
 })
 await app.listen({ port, host })
-
-/**
- * What `idle-ours.mjs` streams.
- * @param {AbortSignal} signal
- */
-async function * hello (signal) {
-  yield 'data: hello\n\n'
-  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
-}

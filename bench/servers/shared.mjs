@@ -72,3 +72,13 @@ export async function readJson (incoming) {
   for await (const piece of incoming.setEncoding('utf8')) text += piece
   return JSON.parse(text)
 }
+
+/**
+ * A source that says one thing, and is silent until its client leaves.
+ * @param {string} first
+ * @param {AbortSignal} signal
+ */
+export async function * thenSilent (first, signal) {
+  yield first
+  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+}
