@@ -9,7 +9,7 @@
 // the memory of this process).
 import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
-import llmStream, { ChatRequest, logSerializers, openAiErrorHandler } from 'fastify-llm-stream'
+import llmStream, { AiSdkChatRequest, ChatRequest, logSerializers, openAiErrorHandler, toChatRequest } from 'fastify-llm-stream'
 import { redisStore } from 'fastify-llm-stream/redis'
 import { createUpstream } from 'fastify-llm-stream/testing'
 import { demoModel, demoScenario, examples } from './playground/demo.js'
@@ -77,6 +77,8 @@ export async function build (env) {
     return reply.code(204).send()
   })
 
+  routeAiSdk(app, { ...onRequest, format: 'ai-sdk' })
+
   app.get('/ws/chat', {
     websocket: true,
     stream: { ...onRequest, allowQueryKey: true, origins: socketOrigins(env.CORS_ORIGIN) }
@@ -84,6 +86,34 @@ export async function build (env) {
 
   app.get('/health', () => app.llm.health())
   return app
+}
+
+/**
+ * What `useChat()` of Vercel's AI SDK asks for: an answer, and with option `resume` the answer that a chat waits for.
+ * @param {import('fastify').FastifyInstance} app
+ * @param {import('fastify-llm-stream').StreamOptions} stream
+ */
+function routeAiSdk (app, stream) {
+  // Streams by chat, for those that can be resumed. Pages name their chats: one of another key is another chat.
+  /** @type {Map<string, string>} */
+  const answers = new Map()
+  /** @param {import('fastify').FastifyRequest} request @param {unknown} id */
+  const nameOf = (request, id) => JSON.stringify([request.clientKey, id])
+
+  app.post('/api/chat', { schema: { body: AiSdkChatRequest }, stream }, (request, reply) => {
+    const body = /** @type {AiSdkChatRequest} */ (request.body)
+    const name = nameOf(request, body.id)
+    const isKept = body.resumable === true && typeof body.id === 'string'
+    return reply.sseStream(app.llm.chat(toChatRequest(body)), {
+      onStreamStart: ({ id }) => { if (isKept) answers.set(name, id) },
+      onStreamEnd: ({ id }) => { if (answers.get(name) === id) answers.delete(name) }
+    })
+  })
+
+  app.get('/api/chat/:id/stream', (request, reply) => {
+    const streamId = answers.get(nameOf(request, idOf(request)))
+    return streamId === undefined ? reply.code(204).send() : reply.sseResume(streamId)
+  })
 }
 
 /**

@@ -18,6 +18,7 @@ import type { PluginOptions } from '../types/options.ts'
 import { openAiErrorHandler } from './error-handler.ts'
 import { AlreadyRegisteredError, DecoratorTakenError } from './errors.ts'
 import { mergeStreamOptions, resolvePluginOptions, type ResolvedPluginOptions, type ResolvedStreamOptions } from './options.ts'
+import { AiSdkChatRequest } from './schemas/ai-sdk-request.ts'
 import { ChatRequest } from './schemas/chat-request.ts'
 import { ClientWatch } from './sse/client-watch.ts'
 import { ReplyPromise } from './sse/reply-promise.ts'
@@ -164,7 +165,7 @@ function prepareRoute (route: RouteOptions, { core, sockets, instance }: RouteCo
     const options = mergeStreamOptions(core.options, route.stream, 'stream.')
     route.config = { ...route.config, [kStreamOptions]: options }
   }
-  if (route.schema?.body === ChatRequest) route.errorHandler ??= chatErrorHandler
+  if (route.schema?.body === ChatRequest || route.schema?.body === AiSdkChatRequest) route.errorHandler ??= chatErrorHandler
 }
 
 /** The host's own error handler goes first, where it has one. */
@@ -183,10 +184,12 @@ export { memoryStore } from './stream/memory-store.ts'
 export type { StreamStats } from './stream/registry.ts'
 export type { ConnectionStats } from './ws/hub.ts'
 export type { SocketHandler } from './ws/routes.ts'
+export { toChatRequest } from './formats/ai-sdk-request.ts'
 export type { ChatCompletion } from './formats/completion.ts'
 export { createHttpAdapter } from './upstream/http-adapter.ts'
 export { logSerializers } from './log-serializers.ts'
 export { createWebSocketAdapter } from './upstream/websocket/adapter.ts'
+export * from './schemas/ai-sdk-request.ts'
 export * from './schemas/chat-request.ts'
 export * from './schemas/socket-frame.ts'
 export * from './schemas/stream-event.ts'

@@ -19,3 +19,16 @@ export function parseJson (text: string): unknown {
     return undefined
   }
 }
+
+/** JSON of a chat is shallow, tool schemas included; what is deeper would overflow the stack where it is written. */
+export const MAX_DEPTH = 100
+
+/** Whether a value is nested deeper than `limit`. Never goes deeper itself: depth is what it guards against. */
+export function isDeeperThan (value: object, limit = MAX_DEPTH): boolean {
+  if (limit < 0) return true
+  for (const name in value) {
+    const child: unknown = value[name as keyof object]
+    if (typeof child === 'object' && child !== null && isDeeperThan(child, limit - 1)) return true
+  }
+  return false
+}

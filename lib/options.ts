@@ -31,7 +31,7 @@ const countOrOff = (unit: string, maximum = Number.MAX_SAFE_INTEGER): TSchema =>
 const milliseconds = (): TSchema => countOrOff('milliseconds', MAX_TIMER_MS)
 
 const StreamOptionsSchema = Type.Object({
-  format: oneOf('openai', 'events', 'data'),
+  format: oneOf('openai', 'events', 'ai-sdk', 'data'),
   heartbeatMs: milliseconds(),
   commit: oneOf('first-event', 'immediate'),
   commitAfterMs: milliseconds(),

@@ -157,7 +157,7 @@ t.test('every hook is kept', async (t) => {
 
 t.test('a wrong stream option is named, with what came and what is expected', async (t) => {
   const cases: Array<[string, unknown, string, string]> = [
-    ['format', 'xml', '"xml" (string)', '"openai" or "events" or "data"'],
+    ['format', 'xml', '"xml" (string)', '"openai" or "events" or "ai-sdk" or "data"'],
     ['heartbeatMs', '15s', '"15s" (string)', milliseconds],
     ['heartbeatMs', true, 'true', milliseconds],
     ['heartbeatMs', NaN, 'NaN', milliseconds],

@@ -16,10 +16,10 @@ import type { StreamStore } from './store.ts'
 export interface StreamOptions extends StreamHooks {
   /**
    * What the client sees. `openai`: `chat.completion.chunk` frames and `[DONE]`. `events`: one `StreamEvent` a frame,
-   * with `seq`. `data`: each item as JSON or text.
+   * with `seq`. `ai-sdk`: the UI message stream that `useChat()` of Vercel's AI SDK reads. `data`: each item as JSON or text.
    * @default 'openai' for a chat, 'data' for other sources
    */
-  format?: 'openai' | 'events' | 'data' | undefined
+  format?: 'openai' | 'events' | 'ai-sdk' | 'data' | undefined
   /**
    * Longest silence towards a client that reads, in milliseconds; then a comment `: ping` keeps proxies awake.
    * @default 15_000

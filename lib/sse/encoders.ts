@@ -2,6 +2,7 @@ import type { Encoder, Outcome } from '../../types/encoder.ts'
 import type { Frame } from '../../types/batch.ts'
 import type { ValueFormat } from '../../types/format.ts'
 import type { Message } from '../../types/message.ts'
+import { AiSdkFormat } from '../formats/ai-sdk.ts'
 import { EventsFormat } from '../formats/events.ts'
 import { OpenAiFormat } from '../formats/openai.ts'
 import type { ResolvedStreamOptions } from '../options.ts'
@@ -21,6 +22,8 @@ export function createEncoder (options: ResolvedStreamOptions, request: ChatRequ
   switch (options.format ?? (request === undefined ? 'data' : 'openai')) {
     case 'events': return carry(new EventsFormat(numbering?.from), numbering)
     case 'openai': return carry(new OpenAiFormat({ includeUsage: wantsUsage(options, request) }), numbering)
+    // A client of it knows no numbers, and goes on with a stream from its beginning.
+    case 'ai-sdk': return new ValueEncoder(new AiSdkFormat({ includeUsage: wantsUsage(options, request) }))
     case 'data': return new DataEncoder(options.done)
   }
 }

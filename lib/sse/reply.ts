@@ -74,7 +74,7 @@ async function streamSource (call: SourceCall): Promise<FastifyReply> {
   const reply: FastifyReply & { [kStreaming]?: boolean } = call.reply
   const options = callOptionsOf(call)
   checkReply(reply)
-  if (reply.request.method === 'HEAD') return sendHead(reply)
+  if (reply.request.method === 'HEAD') return sendHead(reply, options.format)
   const { run, sink } = new ReplyStream(call, options)
   reply[kStreaming] = true
   const first = run.begin()
@@ -131,10 +131,10 @@ class ReplyStream implements SinkOwner, ClientListener {
   }
 }
 
-/** A chat, or a stream that is resumed, starts itself. Chunks of OpenAI's have state: they are made from the first event on. */
+/** A chat, or a stream that is resumed, starts itself. All formats but one have state: they are made from the first event on. */
 function openRun ({ source }: SourceCall, target: RunTarget): StreamRun | undefined {
   if (source instanceof Chat) return source.open(target)
-  if (source instanceof ResumedStream) return source.open(target, target.options.format === 'openai' ? 0 : undefined)
+  if (source instanceof ResumedStream) return source.open(target, target.options.format === 'events' ? undefined : 0)
   return undefined
 }
 
@@ -145,7 +145,7 @@ function openSource ({ core, reply, takeSource }: SourceCall, options: ResolvedS
     const source = takeSource()
     const lastEventId = readLastEventId(request.headers['last-event-id'])
     const items = await (typeof source === 'function' ? source({ signal: context.signal, lastEventId, request, reply, log }) : source)
-    const isChat = options.format === 'openai' || options.format === 'events'
+    const isChat = options.format !== undefined && options.format !== 'data'
     if (!(items instanceof Chat)) return openItems(core, toIterator(items, isChat), isChat)
     if (Object.keys(items.options).length > 0) {
       throw new OptionError('options of fastify.llm.chat()', 'given to a chat that comes as a promise', 'the same options as second argument of reply.sseStream()')
@@ -181,7 +181,7 @@ interface Commit {
 async function commit ({ call, options, run, sink, opening }: Commit): Promise<void> {
   const numbering = call.source instanceof ResumedStream ? resume(call.reply, call.source, options) : keep(call, options, run)
   const encoder = encoderOf(run, options, numbering)
-  setStreamHeaders(call.reply)
+  setStreamHeaders(call.reply, options.format)
   call.reply.send(sink.readable)
   pump({ run, encoder, sink, options, wheel: call.core.wheel, opening })
   await sink.opened()
@@ -194,7 +194,7 @@ function encoderOf (run: StreamRun, options: ResolvedStreamOptions, numbering: N
 }
 
 /**
- * Begins to keep a chat that is resumable, and tells its client the id. Clients of OpenAI's format get numbers only if they ask.
+ * Begins to keep a chat that is resumable, and tells its client the id. Clients of OpenAI's format get numbers only if they ask, those of the AI SDK's none.
  * @throws What kept it from being kept: there is still a status to tell it with.
  */
 function keep ({ core, reply }: SseCall, options: ResolvedStreamOptions, run: StreamRun): Numbering | undefined {
@@ -206,12 +206,12 @@ function keep ({ core, reply }: SseCall, options: ResolvedStreamOptions, run: St
   if (run.recorder === undefined) return undefined
   run.recorder.open()
   reply.header(STREAM_ID, run.info.id)
-  return format === 'events' || request?.resumable === true ? {} : undefined
+  return format === 'events' || (format === 'openai' && request?.resumable === true) ? {} : undefined
 }
 
 function resume (reply: FastifyReply, { wanted: { id, after } }: ResumedStream, { format }: ResolvedStreamOptions): Numbering {
   reply.header(STREAM_ID, id)
-  return format === 'openai' ? { after } : { from: after }
+  return format === 'events' ? { from: after } : { after }
 }
 
 /** @throws What the stream failed with, unless nobody is there to see it. */

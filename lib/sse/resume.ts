@@ -17,15 +17,15 @@ export interface ResumeCall extends Omit<SseCall, 'source'> {
  */
 export async function resumeReply ({ streamId, ...call }: ResumeCall): Promise<FastifyReply> {
   const { core, reply, callOptions } = call
-  if (callOptions?.format === 'data') throw new OptionError('format of reply.sseResume()', '"data"', '"openai" or "events"')
+  if (callOptions?.format === 'data') throw new OptionError('format of reply.sseResume()', '"data"', '"openai", "events" or "ai-sdk"')
   const stream = new ResumedStream(core, { id: streamId, after: readPosition(reply.request), httpRequest: reply.request })
   const { state, first, last, format, includeUsage } = await stream.find()
   // An EventSource that is told so does not come back: https://html.spec.whatwg.org/multipage/server-sent-events.html#sse-processing-model
   // Behind a lost stream its error was the last event.
   if (state === 'ended' ? stream.wanted.after === last : state === 'lost' && stream.wanted.after > last) return reply.code(204).send()
   const options: StreamOptions = { ...includeUsage === true ? { includeUsage } : {}, ...callOptions, format: callOptions?.format ?? format, commit: 'immediate' }
-  if (options.format === 'openai' && first > 1) throw new StreamExpiredError()
-  return await streamReply({ ...call, source: stream, callOptions: options })
+  if (options.format !== 'events' && first > 1) throw new StreamExpiredError()
+  return await streamReply({ ...call, source: options.format === 'ai-sdk' ? stream.fromStart() : stream, callOptions: options })
 }
 
 /**

@@ -1,9 +1,6 @@
 import type { ChatRequest } from '../schemas/chat-request.ts'
 import { InvalidRequestError } from '../errors.ts'
-import { isObject } from '../json.ts'
-
-/** JSON of a chat is shallow, tool schemas included; what is deeper would overflow the stack where it is written. */
-const MAX_DEPTH = 100
+import { MAX_DEPTH, isDeeperThan, isObject } from '../json.ts'
 
 /**
  * Checks what this package itself relies on, for routes without a body schema; the upstream judges the rest.
@@ -15,7 +12,7 @@ export function checkChatRequest (value: unknown): ChatRequest {
   if (model !== undefined && typeof model !== 'string') throw new InvalidRequestError('model', kindOf(model), 'a model name')
   if (messages === undefined) checkPrompt(prompt)
   else checkMessages(messages, prompt)
-  if (isDeeperThan(value, MAX_DEPTH)) throw new InvalidRequestError('body', `nested deeper than ${MAX_DEPTH} levels`, 'less')
+  if (isDeeperThan(value)) throw new InvalidRequestError('body', `nested deeper than ${MAX_DEPTH} levels`, 'less')
   return value
 }
 
@@ -29,16 +26,6 @@ function checkMessages (messages: unknown, prompt: unknown): void {
   if (!Array.isArray(messages) || messages.length === 0) throw new InvalidRequestError('messages', kindOf(messages), 'a list of at least one message')
   const wrong = messages.findIndex((message) => !isObject(message) || typeof message.role !== 'string')
   if (wrong !== -1) throw new InvalidRequestError(`messages[${wrong}]`, kindOf(messages[wrong]), 'an object with "role" and "content"')
-}
-
-/** Never goes deeper than the limit itself: depth is what it guards against. */
-function isDeeperThan (value: object, limit: number): boolean {
-  if (limit < 0) return true
-  for (const name in value) {
-    const child: unknown = value[name as keyof object]
-    if (typeof child === 'object' && child !== null && isDeeperThan(child, limit - 1)) return true
-  }
-  return false
 }
 
 function kindOf (value: unknown): string {

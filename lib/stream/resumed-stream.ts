@@ -25,6 +25,11 @@ export class ResumedStream {
     this.wanted = wanted
   }
 
+  /** The same stream, for a client that takes all of it once more. */
+  fromStart (): ResumedStream {
+    return this.wanted.after === 0 ? this : new ResumedStream(this.#core, { ...this.wanted, after: 0 })
+  }
+
   /**
    * Whether it may be read; looked up once.
    * @throws As `ResumableStreams.find()`.

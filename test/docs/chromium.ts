@@ -12,8 +12,11 @@ export interface OpenPage {
   readonly complaints: readonly string[]
 }
 
-/** Opens an address in a browser of its own, which ends with the test. */
-export async function openPage (t: Test, url: string): Promise<OpenPage> {
+/**
+ * Opens an address in a browser of its own, which ends with the test.
+ * @param files What the browser is given without asking anybody, by path.
+ */
+export async function openPage (t: Test, url: string, files: Readonly<Record<string, { contentType: string, body: string }>> = {}): Promise<OpenPage> {
   const browser = await startBrowser(t)
   const page = await browser.newPage()
   const requests: string[] = []
@@ -22,6 +25,7 @@ export async function openPage (t: Test, url: string): Promise<OpenPage> {
   page.on('request', (request) => requests.push(request.url()))
   page.on('console', (message) => /error|warning/.test(message.type()) && complaints.push(message.text()))
   page.on('pageerror', (error) => complaints.push(String(error)))
+  for (const [path, file] of Object.entries(files)) await page.route(new URL(path, url).href, (route) => route.fulfill(file))
   await page.goto(url)
   return { page, requests, complaints }
 }

@@ -289,7 +289,7 @@ async function createFormats (t: Test, upstream: UpstreamAdapter): Promise<Fasti
   const app = Fastify()
   t.teardown(() => app.close())
   await app.register(llmStream, { upstream })
-  for (const format of ['openai', 'events'] as const) {
+  for (const format of ['openai', 'events', 'ai-sdk'] as const) {
     app.post(`/${format}`, { schema: { body: ChatRequest }, stream: { format } }, (request, reply) => reply.sseStream(app.llm.chat(request.body)))
   }
   app.post('/plain', (request, reply) => reply.sseStream(app.llm.chat(request.body)))
@@ -308,9 +308,11 @@ async function bodyOf (t: Test, upstream: UpstreamAdapter, url: string): Promise
 const bodies: Readonly<Record<string, ReadonlyArray<(t: Test) => Promise<string>>>> = {
   '`openai`': [(t) => bodyOf(t, hello, '/openai')],
   '`events`': [(t) => bodyOf(t, hello, '/events')],
+  '`ai-sdk`': [(t) => bodyOf(t, hello, '/ai-sdk')],
   '`data`': [(t) => bodyOf(t, hello, '/items')],
   'After the first byte': [
-    (t) => bodyOf(t, truncated, '/openai'), (t) => bodyOf(t, truncated, '/events'), (t) => bodyOf(t, hello, '/failing-items')
+    (t) => bodyOf(t, truncated, '/openai'), (t) => bodyOf(t, truncated, '/events'), (t) => bodyOf(t, truncated, '/ai-sdk'),
+    (t) => bodyOf(t, hello, '/failing-items')
   ]
 }
 
@@ -406,7 +408,7 @@ function writeBlock ({ code }: Block, extension: string): string {
 /** Outlives the blocks: what it starts is shared. */
 const wholeTest = t
 
-for (const page of pages.filter((page) => page !== 'docs/client.md' && page !== 'docs/scaling.md')) {
+for (const page of pages.filter((page) => !['docs/ai-sdk.md', 'docs/client.md', 'docs/scaling.md'].includes(page))) {
   for (const block of readBlocks(page)) {
     t.test(`${page}:${block.line} "${block.heading}" is true (${block.kind})`, async (t) => {
       const runner = runners[block.kind]

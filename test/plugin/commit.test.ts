@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream'
 import t from 'tap'
-import { sse } from '../../lib/index.ts'
+import { AiSdkChatRequest, sse, toChatRequest } from '../../lib/index.ts'
 import { createApp, deferred, endless, fetchText, framesOf, helloAdapter, openResponse, openSocket, sleep, soon, textDelta, turn, until, untilAborted, valuesOf } from '../helper.ts'
 
 async function * broken (): AsyncGenerator<string> {
@@ -36,6 +36,27 @@ t.test('format events: every event with seq, a terminal event last', async (t) =
     '{"type":"finish","choice":0,"reason":"stop","rawReason":"stop","seq":4}',
     '{"type":"usage","inputTokens":3,"outputTokens":2,"totalTokens":5,"estimated":false,"seq":5}',
     '{"type":"end","reason":"complete","seq":6}'
+  ].map((value) => `data: ${value}\n\n`).join(''))
+})
+
+t.test('format ai-sdk: a message of one text, which ends as the answer did', async (t) => {
+  const { app } = await createApp(t)
+  app.post('/', { schema: { body: AiSdkChatRequest }, stream: { format: 'ai-sdk' } }, (request, reply) =>
+    reply.sseStream(app.llm.chat(toChatRequest(request.body as AiSdkChatRequest))))
+
+  const { headers, body } = await app.inject({ method: 'POST', url: '/', payload: { id: 'c', messages: [{ id: 'm', role: 'user', parts: [{ type: 'text', text: 'Hi' }] }] } })
+
+  t.equal(headers['x-vercel-ai-ui-message-stream'], 'v1')
+  t.equal(body, [
+    '{"type":"start"}',
+    '{"type":"start-step"}',
+    '{"type":"text-start","id":"text-1"}',
+    '{"type":"text-delta","id":"text-1","delta":"Hel"}',
+    '{"type":"text-delta","id":"text-1","delta":"lo"}',
+    '{"type":"text-end","id":"text-1"}',
+    '{"type":"finish-step"}',
+    '{"type":"finish","finishReason":"stop"}',
+    '[DONE]'
   ].map((value) => `data: ${value}\n\n`).join(''))
 })
 
@@ -96,6 +117,7 @@ t.test('a handler may catch an early failure and stream something else', async (
 const errorFrames: Array<[string, RegExp]> = [
   ['data', /^event: error\ndata: \{"error":\{"code":"source-failed","message":"The stream failed","retryable":false,"status":500\}\}$/],
   ['events', /^data: \{"type":"error","error":\{"code":"source-failed","message":"The stream failed","retryable":false,"status":500\},"seq":\d\}$/],
+  ['ai-sdk', /^data: \{"type":"error","errorText":"The stream failed"\}$/],
   ['openai', /^data: \{"error":\{"message":"The stream failed","type":"server_error","param":null,"code":"source-failed"\}\}$/]
 ]
 
@@ -110,7 +132,7 @@ for (const [format, frame] of errorFrames) {
     const { statusCode, body } = await app.inject('/')
 
     const frames = framesOf(body)
-    if (format === 'openai') t.equal(frames.pop(), 'data: [DONE]')
+    if (format === 'openai' || format === 'ai-sdk') t.equal(frames.pop(), 'data: [DONE]')
     t.equal(statusCode, 200)
     t.match(frames.at(-1), frame)
     t.match((await summary).error, { message: 'secret of the source' })

@@ -114,7 +114,10 @@ export function addRoutes (app: FastifyInstance): void {
   app.post('/asked', { schema: { body: ChatRequest }, stream: { resumable: 'on-request', onDisconnect: 'detach' } }, (request, reply) =>
     reply.sseStream(app.llm.chat(request.body)))
   app.get('/streams/:id', (request, reply) => reply.sseResume((request.params as { id: string }).id))
+  app.post('/ai-sdk', { schema: { body: ChatRequest }, stream: { format: 'ai-sdk', resumable: true, onDisconnect: 'detach' } }, (request, reply) =>
+    reply.sseStream(app.llm.chat(request.body)))
   app.get('/openai/:id', (request, reply) => reply.sseResume((request.params as { id: string }).id, { format: 'openai' }))
+  app.get('/ai-sdk/:id', (request, reply) => reply.sseResume((request.params as { id: string }).id, { format: 'ai-sdk' }))
   app.delete('/streams/:id', async (request, reply) => {
     await app.llm.streams.stop((request.params as { id: string }).id, request)
     return await reply.code(204).send()

@@ -149,6 +149,46 @@ t.test('a client of OpenAI\'s format that asked for usage gets it after a resume
   t.ok(text.endsWith(resumed.text.replace(': ping\n', '')), 'byte for byte')
 })
 
+// ---- the AI SDK's format -----------------------------------------------------------------------------------------------
+
+t.test('a stream in the AI SDK\'s format is replayed from its beginning, without numbers, wherever its client is', async (t) => {
+  const { app, upstream, port } = await createResumeApp(t)
+  upstream.say('a', 'b')
+  const first = await read({ port, method: 'POST', path: '/ai-sdk', body: '{"prompt":"Hi","resumable":true}' })
+  await until('its text', () => first.blocks().length >= 5)
+  first.leave()
+  await until('the stream to go on alone', () => app.llm.health().detached === 1)
+  const path = `/streams/${first.headers['x-stream-id']}`
+
+  const readings = await Promise.all([{}, { 'last-event-id': '2' }].map((headers) => read({ port, path, headers })))
+  upstream.say('c')
+  upstream.finish()
+  for (const { over } of readings) await soon('the end', over)
+  const late = await read({ port, path: `${path}?after=3` })
+  await soon('the end', late.over)
+
+  for (const reading of [...readings, late]) {
+    t.equal(reading.headers['x-vercel-ai-ui-message-stream'], 'v1')
+    t.same(reading.blocks().map(({ id, data }) => [id, data.delta ?? data.type ?? data]), [
+      'start', 'start-step', 'text-start', 'a', 'b', 'c', 'text-end', 'finish-step', 'finish', '[DONE]'
+    ].map((told) => [undefined, told]))
+  }
+  t.same(first.blocks().map(({ id }) => id), Array(5).fill(undefined))
+  t.equal((await fetchText({ port, path: `${path}?after=7` })).status, 204, 'who has seen the end is told so')
+})
+
+t.test('a stream that began in another format is replayed in the AI SDK\'s', async (t) => {
+  const { upstream, port } = await createResumeApp(t)
+  upstream.say('a')
+  upstream.finish()
+  const { headers } = await fetchText({ port, ...events })
+
+  const reading = await read({ port, path: `/ai-sdk/${headers['x-stream-id']}` })
+  await soon('the end', reading.over)
+
+  t.same(reading.blocks().map(({ data }) => data.delta ?? data.type ?? data), ['start', 'start-step', 'text-start', 'a', 'text-end', 'finish-step', 'finish', '[DONE]'])
+})
+
 t.test('events of a host\'s own source are kept as those of a chat', async (t) => {
   const { app, listen } = await createApp(t)
   addRoutes(app)

@@ -110,11 +110,12 @@ t.test('a ValueEncoder writes one data frame a value', async (t) => {
 })
 
 t.test('createEncoder() takes openai for a chat, data for other sources, and the format option before both', async (t) => {
-  const ends = { openai: 'data: [DONE]\n\n', events: 'data: {"type":"end","reason":"complete","seq":1}\n\n', data: 'data: bye\n\n' }
+  const closing = ['{"type":"start"}', '{"type":"start-step"}', '{"type":"finish-step"}', '{"type":"finish","finishReason":"other"}', '[DONE]']
+  const ends = { openai: 'data: [DONE]\n\n', 'ai-sdk': closing.map((value) => `data: ${value}\n\n`).join(''), events: 'data: {"type":"end","reason":"complete","seq":1}\n\n', data: 'data: bye\n\n' }
 
   t.equal(endOf({ done: 'bye' }), ends.data)
   t.equal(endOf({ done: 'bye' }, {}), ends.openai)
-  for (const format of ['openai', 'events', 'data'] as const) {
+  for (const format of ['openai', 'events', 'ai-sdk', 'data'] as const) {
     t.equal(endOf({ format, done: 'bye' }), ends[format])
     t.equal(endOf({ format, done: 'bye' }, {}), ends[format])
   }

@@ -26,6 +26,20 @@ t.test('a stream has the headers that let it through', async (t) => {
   t.equal(headers['content-type'], 'text/event-stream; charset=utf-8')
 })
 
+t.test('a stream in the AI SDK\'s format says so in a header, which is not the host\'s to say', async (t) => {
+  const { headers } = await respond(t, (reply) => {
+    reply.header('x-vercel-ai-ui-message-stream', 'v0')
+    setStreamHeaders(reply, 'ai-sdk')
+    return ''
+  })
+  const head = await respond(t, (reply) => sendHead(reply, 'ai-sdk'))
+  const other = await respond(t, (reply) => sendHead(reply, 'events'))
+
+  t.equal(headers['x-vercel-ai-ui-message-stream'], 'v1')
+  t.equal(head.headers['x-vercel-ai-ui-message-stream'], 'v1')
+  t.notOk('x-vercel-ai-ui-message-stream' in other.headers)
+})
+
 t.test('a host\'s own headers win, but for those that a stream cannot have', async (t) => {
   await respond(t, (reply) => {
     reply.headers({

@@ -2,7 +2,7 @@ import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { describe, expect, test } from 'tstyche'
-import llmStream, { ChatRequest, createWebSocketAdapter, memoryStore } from '../../lib/index.ts'
+import llmStream, { AiSdkChatRequest, ChatRequest, createWebSocketAdapter, memoryStore, toChatRequest } from '../../lib/index.ts'
 import type { Chat, ClientFrame, Llm, ReadyFrame, PluginOptions, StreamEvent, StreamOptions, StreamStore, StreamSummary } from '../../lib/index.ts'
 import { redisStore } from '../../lib/redis/index.ts'
 
@@ -59,6 +59,14 @@ describe('augmentation', () => {
       return reply.sseStream(app.llm.chat(request.body), { heartbeatMs: false })
     })
     expect<StreamOptions>().type.not.toBeAssignableFrom<{ format: 'xml' }>()
+  })
+
+  test('makes chat requests of what the AI SDK posts', () => {
+    app.post<{ Body: AiSdkChatRequest }>('/ai-sdk', { schema: { body: AiSdkChatRequest }, stream: { format: 'ai-sdk' } }, (request, reply) => {
+      expect(toChatRequest(request.body)).type.toBe<ChatRequest>()
+      return reply.sseStream(app.llm.chat({ ...toChatRequest(request.body), model: 'gpt-4.1' }))
+    })
+    expect(toChatRequest).type.not.toBeCallableWith({ model: 'gpt-4.1' })
   })
 })
 
