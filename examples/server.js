@@ -105,6 +105,8 @@ function routeAiSdk (app, stream) {
     const name = nameOf(request, body.id)
     const isKept = body.resumable === true && typeof body.id === 'string'
     return reply.sseStream(app.llm.chat(toChatRequest(body)), {
+      // A page may come back before there is a first event.
+      commit: isKept ? 'immediate' : 'first-event',
       onStreamStart: ({ id }) => { if (isKept) answers.set(name, id) },
       onStreamEnd: ({ id }) => { if (answers.get(name) === id) answers.delete(name) }
     })

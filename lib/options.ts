@@ -51,7 +51,7 @@ const StreamOptionsSchema = Type.Object({
 
 const SocketOptionsSchema = Type.Object({
   ...StreamOptionsSchema.properties,
-  dialect: oneOf('llm-chat.v1', 'completion', 'request', 'openai'),
+  dialect: oneOf('llm-chat.v1', 'completion', 'request', 'openai', 'ai-sdk'),
   origins: Type.Union([Type.Literal('same-origin'), Type.Literal('*'), Type.Array(Type.RegExp(/^https?:\/\/[^/\s*]+$/))],
     { expected: '"same-origin", "*" or a list of origins without a path, ["https://app.example"] say' }),
   allowQueryKey: flag(),

@@ -212,7 +212,7 @@ t.test('hooks of the plugin, of its sockets and of a route add up', async (t) =>
 t.test('a wrong socket option is named', async (t) => {
   const origins = '"same-origin", "*" or a list of origins without a path, ["https://app.example"] say'
   const cases: Array<[string, unknown, string, string]> = [
-    ['dialect', 'anthropic', '"anthropic" (string)', '"llm-chat.v1" or "completion" or "request" or "openai"'],
+    ['dialect', 'anthropic', '"anthropic" (string)', '"llm-chat.v1" or "completion" or "request" or "openai" or "ai-sdk"'],
     ['origins', 'https://app.example', '"https://app.example" (string)', origins],
     ['origins', ['app.example'], 'an array', origins],
     ['origins', ['https://app.example/'], 'an array', origins],

@@ -1,8 +1,9 @@
 import type { StreamError } from '../lib/schemas/stream-event.ts'
 import type { ValueFormat } from './format.ts'
+import type { StoredStreamInfo } from './store.ts'
 
 /** Names of the dialects that WebSockets speak; each is its subprotocol too. */
-export type DialectName = 'llm-chat.v1' | 'completion' | 'request' | 'openai'
+export type DialectName = 'llm-chat.v1' | 'completion' | 'request' | 'openai' | 'ai-sdk'
 
 /** A JSON object that a client sent. */
 export type JsonFrame = Readonly<Record<string, unknown>>
@@ -13,16 +14,27 @@ export type ClientMessage =
     readonly type: 'chat'
     /** The client's name for the chat; absent where its dialect needs none. */
     readonly id?: string | undefined
+    /** The client's name for the conversation, by which it goes on with an answer; absent where its dialect has none. */
+    readonly conversation?: string | undefined
     /** The chat request, not checked yet. */
     readonly request: Record<string, unknown>
+    /**
+     * Makes a chat request of `request`, where it is none.
+     * @throws LLM_ERR_INVALID_REQUEST
+     */
+    readonly convert?: (request: Record<string, unknown>) => Record<string, unknown>
   }
   | {
     readonly type: 'resume'
     readonly id: string
-    /** The stream to go on with. */
-    readonly streamId: string
+    /** The stream to go on with; absent where its client knows none. */
+    readonly streamId?: string | undefined
+    /** The conversation whose answer it is, where its client knows no stream. */
+    readonly conversation?: string | undefined
     /** Number of the last event that the client has; `0` for none. */
     readonly after: number
+    /** Whether it sees usage, where its format leaves that open. Default false. */
+    readonly includeUsage?: boolean
   }
   | { readonly type: 'cancel', readonly id: string }
   | { readonly type: 'ping', readonly ts: unknown }
@@ -55,6 +67,10 @@ export interface Dialect {
   readonly isNative: boolean
   /** Whether deltas that follow each other may be one frame while the client is behind. */
   readonly mergesText: boolean
+  /** Format in which its streams are kept for a client that comes back; `undefined` where it could not say how far it came. */
+  readonly keptAs: StoredStreamInfo['format'] | undefined
+  /** Field by which a client names what its frame is about. */
+  readonly idField: 'id' | 'requestId'
   /** Whether a request of a client that negotiated nothing is of this dialect. */
   match (frame: JsonFrame): boolean
   /**

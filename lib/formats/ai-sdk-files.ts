@@ -26,11 +26,16 @@ function toFilePart ({ mediaType, url, filename }: JsonObject, field: string): C
   if (!isText(mediaType) || !isText(url)) throw new InvalidRequestError(field, 'a file without "mediaType" or "url"', 'both')
   const type = mediaType.toLowerCase().split(';', 1)[0]?.trim() as string
   const isData = dataUrl.test(url)
-  if (type.startsWith('image') && (isData || /^https?:/i.test(url))) return { type: 'image_url', image_url: { url } }
+  if (type.startsWith('image') && (isData || /^https?:/i.test(url))) return { type: 'image_url', image_url: { url: withType(url, type) } }
   if (isData && Object.hasOwn(audioFormats, type)) return { type: 'input_audio', input_audio: { data: url.replace(dataUrl, ''), format: audioFormats[type] } }
   if (isData && type === 'application/pdf') return { type: 'file', file: { filename: isText(filename) ? filename : 'document.pdf', file_data: url } }
   if (isData && type.startsWith('text')) return { type: 'text', text: decodeText(url, field) }
   throw new InvalidRequestError(field, 'a file that the Chat Completions API has no place for', 'an image, or as a data: URL sound in WAV or MP3, a PDF or a text')
+}
+
+/** Some pages write a data: URL without a type, which is then said to be a text. */
+function withType (url: string, type: string): string {
+  return url.replace(/^data:(?=[;,])/i, `data:${type}`)
 }
 
 function decodeText (url: string, field: string): string {

@@ -1,7 +1,7 @@
 import type { AiSdkChatRequest, AiSdkMessage } from '../schemas/ai-sdk-request.ts'
 import { ChatRequest, type ChatMessage } from '../schemas/chat-request.ts'
 import { InvalidRequestError } from '../errors.ts'
-import { MAX_DEPTH, isDeeperThan, isObject, type JsonObject } from '../json.ts'
+import { isObject, type JsonObject } from '../json.ts'
 import { toContentPart } from './ai-sdk-files.ts'
 import { toToolMessages } from './ai-sdk-tools.ts'
 
@@ -19,7 +19,6 @@ const settings = Object.keys(ChatRequest.properties).filter((name) => !['message
 export function toChatRequest (request: AiSdkChatRequest): ChatRequest {
   if (!isObject(request)) throw new InvalidRequestError('body', 'no JSON object', 'what useChat() posts, with "messages"')
   if (!Array.isArray(request.messages)) throw new InvalidRequestError('messages', 'no list', 'the messages of useChat()')
-  if (isDeeperThan(request.messages)) throw new InvalidRequestError('messages', `nested deeper than ${MAX_DEPTH} levels`, 'less')
   const given = settings.filter((name) => request[name] !== undefined).map((name) => [name, request[name]])
   return { ...Object.fromEntries(given), messages: request.messages.flatMap((message, index) => toMessages(message, `messages[${index}]`)) }
 }
@@ -40,7 +39,7 @@ function toMessages (message: AiSdkMessage, field: string): ChatMessage[] {
 function userMessage (parts: readonly JsonObject[], field: string): ChatMessage[] {
   const content = parts.flatMap((part, index) => toContentPart(part, `${field}.parts[${index}]`))
   if (content.length === 0) return []
-  return content.every(({ type }) => type === 'text') ? textMessage('user', content) : [{ role: 'user', content }]
+  return content.length === 1 && content[0]?.type === 'text' ? textMessage('user', content) : [{ role: 'user', content }]
 }
 
 function textMessage (role: string, parts: readonly JsonObject[]): ChatMessage[] {

@@ -1,6 +1,6 @@
 import type { ChatMessage } from '../schemas/chat-request.ts'
 import { InvalidRequestError } from '../errors.ts'
-import { isText, type JsonObject } from '../json.ts'
+import { MAX_DEPTH, isDeeperThan, isText, parseJson, type JsonObject } from '../json.ts'
 
 /** What the AI SDK's own server tells a model whose tool call was denied. */
 const DENIED = 'Tool call execution denied.'
@@ -14,52 +14,60 @@ export interface ToolMessages {
 }
 
 /**
- * The tool calls among the parts of a step: `tool-…` and `dynamic-tool`. Left out are those that are not over, for a call
- * without a result is refused by upstreams, and those that the provider ran, for it knows of them.
- * @throws LLM_ERR_INVALID_REQUEST (400) for a call without id or name.
+ * The tool calls among the parts of a step: `tool-…` and `dynamic-tool`. Left out are those that are not over, and those of
+ * a model that named no tool, for upstreams refuse both; and those that the provider ran, for it knows of them.
+ * @throws LLM_ERR_INVALID_REQUEST (400) for a call without id, or that is nested too deep.
  */
 export function toToolMessages (parts: readonly JsonObject[], field: string): ToolMessages {
   const calls: JsonObject[] = []
   const results: ChatMessage[] = []
   for (const part of parts) {
-    const content = resultOf(part)
-    if (content === undefined) continue
-    const { id, name } = identify(part, field)
+    const name = nameOf(part)
+    if (!isText(name) || !isOver(part)) continue
+    const { toolCallId: id, input, rawInput, output } = part
+    if (!isText(id)) throw new InvalidRequestError(field, 'a tool call without "toolCallId"', 'a text')
+    if ([input, rawInput, output].some(isTooDeep)) throw new InvalidRequestError(field, `a tool call nested deeper than ${MAX_DEPTH} levels`, 'less')
     calls.push({ id, type: 'function', function: { name, arguments: argumentsOf(part) } })
-    results.push({ role: 'tool', tool_call_id: id, content })
+    results.push({ role: 'tool', tool_call_id: id, content: resultOf(part) })
   }
   return { calls, results }
 }
 
-/** What a tool gave, as text; `undefined` for what is no tool call, or not over. */
-function resultOf (part: JsonObject): string | undefined {
-  if (!isToolCall(part) || part.providerExecuted === true) return undefined
-  const { reason, approved } = (part.approval ?? {}) as { reason?: unknown, approved?: unknown }
-  switch (part.state) {
-    case 'output-available': return toText(part.output)
-    case 'output-error': return toText(part.errorText)
-    case 'output-denied': return isText(reason) ? reason : DENIED
-    case 'approval-responded': return approved === false ? isText(reason) ? reason : DENIED : undefined
-    default: return undefined
-  }
+/** Name of the tool; `undefined` for what is no tool call. */
+function nameOf ({ type, toolName }: JsonObject): unknown {
+  if (type === 'dynamic-tool') return toolName
+  return typeof type === 'string' && type.startsWith('tool-') ? type.slice('tool-'.length) : undefined
 }
 
-function isToolCall ({ type }: JsonObject): boolean {
-  return type === 'dynamic-tool' || (typeof type === 'string' && type.startsWith('tool-'))
+/** Whether a call has its result; a preliminary one is to be followed by another. */
+function isOver ({ state, providerExecuted, preliminary, approval }: JsonObject): boolean {
+  if (providerExecuted === true) return false
+  if (state === 'output-available') return preliminary !== true
+  return state === 'output-error' || state === 'output-denied' || (state === 'approval-responded' && approvalOf(approval).approved === false)
 }
 
-function identify ({ type, toolName, toolCallId: id }: JsonObject, field: string): { id: string, name: string } {
-  const name = type === 'dynamic-tool' ? toolName : (type as string).slice('tool-'.length)
-  if (isText(id) && isText(name)) return { id, name }
-  throw new InvalidRequestError(field, 'a tool call without "toolCallId" or name', 'both')
+/** What a tool gave, as text. */
+function resultOf ({ state, output, errorText, approval }: JsonObject): string {
+  if (state === 'output-available') return toText(output)
+  if (state === 'output-error') return toText(errorText)
+  const { reason } = approvalOf(approval)
+  return isText(reason) ? reason : DENIED
 }
 
-/** Arguments that were no JSON are kept as the model wrote them. */
-function argumentsOf ({ input, rawInput, state }: JsonObject): string {
-  const given = input ?? rawInput
-  return typeof given === 'string' && state === 'output-error' ? given : JSON.stringify(given ?? {})
+function approvalOf (approval: unknown): { approved?: unknown, reason?: unknown } {
+  return approval ?? {}
+}
+
+/** Upstreams parse them: a text that is no JSON, as a model may write it, becomes a JSON text of it. */
+function argumentsOf ({ input, rawInput }: JsonObject): string {
+  const given = input ?? rawInput ?? {}
+  return typeof given === 'string' && parseJson(given) !== undefined ? given : JSON.stringify(given)
 }
 
 function toText (value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value ?? null)
+}
+
+function isTooDeep (value: unknown): boolean {
+  return typeof value === 'object' && value !== null && isDeeperThan(value)
 }

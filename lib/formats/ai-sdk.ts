@@ -2,7 +2,7 @@ import type { BinaryText, Frame, RunTexts } from '../../types/batch.ts'
 import type { Outcome } from '../../types/encoder.ts'
 import type { ValueFormat } from '../../types/format.ts'
 import type { FinishEvent, StreamEvent, ToolCallDeltaEvent, ToolCallEndEvent, ToolCallStartEvent, UsageEvent } from '../schemas/stream-event.ts'
-import { parseJson } from '../json.ts'
+import { readableJson } from './ai-sdk-json.ts'
 import { RunWriter } from './run-writer.ts'
 
 /** Last value of every stream. */
@@ -37,6 +37,8 @@ export class AiSdkFormat implements ValueFormat {
   readonly #open = new Map<number, OpenPart>()
   /** Tool calls that began, as `choice/index`. Made with the first: most answers call no tool. */
   #calls: Map<string, CallFields> | undefined
+  /** Ids of tool calls, which some upstreams give twice: clients would take the second call for the first. */
+  #callIds: Set<string> | undefined
   #parts = 0
   #hasBegun = false
   /** That of the first choice, its last: some upstreams name a reason in every chunk. */
@@ -109,7 +111,7 @@ export class AiSdkFormat implements ValueFormat {
   }
 
   #startCall (event: ToolCallStartEvent): string[] {
-    const call: CallFields = { toolCallId: event.id, toolName: event.name }
+    const call: CallFields = { toolCallId: this.#uniqueId(event.id), toolName: event.name }
     this.#calls ??= new Map()
     this.#calls.set(callKey(event), call)
     return [...this.#close(event.choice), JSON.stringify({ type: 'tool-input-start', ...call })]
@@ -120,13 +122,22 @@ export class AiSdkFormat implements ValueFormat {
     return call === undefined ? [] : [JSON.stringify({ type: 'tool-input-delta', toolCallId: call.toolCallId, inputTextDelta: event.arguments })]
   }
 
-  /** Arguments stand in the value as the model wrote them: large numbers keep their digits, and deep ones overflow no stack. */
+  /** Arguments stand in the value as the model wrote them: large numbers keep their digits. */
   #endCall (event: ToolCallEndEvent): string[] {
     const call = this.#calls?.get(callKey(event))
     if (call === undefined) return []
-    const input = event.arguments.trim() === '' ? '{}' : event.arguments
-    if (parseJson(input) !== undefined) return [`${JSON.stringify({ type: 'tool-input-available', ...call }).slice(0, -1)},"input":${input}}`]
-    return [JSON.stringify({ type: 'tool-input-error', ...call, input, errorText: 'The arguments of the tool call are not valid JSON' })]
+    const text = event.arguments.trim() === '' ? '{}' : event.arguments
+    const input = readableJson(text)
+    if (input !== undefined) return [`${JSON.stringify({ type: 'tool-input-available', ...call }).slice(0, -1)},"input":${input}}`]
+    return [JSON.stringify({ type: 'tool-input-error', ...call, input: text, errorText: 'The arguments of the tool call are not valid JSON' })]
+  }
+
+  #uniqueId (id: string): string {
+    this.#callIds ??= new Set()
+    let unique = id
+    for (let count = 2; this.#callIds.has(unique); count++) unique = `${id}-${count}`
+    this.#callIds.add(unique)
+    return unique
   }
 
   #finish (): string {

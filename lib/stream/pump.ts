@@ -231,7 +231,13 @@ function maxBytesOf (frame: Frame<unknown>): number {
   // A run makes its events for whoever looks at them.
   if (frame.run !== undefined) return MAX_RUN_EVENT_BYTES
   const { chunk, events } = frame
-  return MAX_RUN_EVENT_BYTES + (chunk === undefined ? 6 * charactersOf(events) : 3 * chunk.text.length)
+  // The end of a tool call has all its arguments again, which came with chunks before.
+  if (chunk === undefined || events.some(isCallEnd)) return MAX_RUN_EVENT_BYTES + 6 * charactersOf(events)
+  return MAX_RUN_EVENT_BYTES + 3 * chunk.text.length
+}
+
+function isCallEnd (event: unknown): boolean {
+  return (event as { type?: unknown }).type === 'tool-call-end'
 }
 
 /** Of events with a text, which are nearly all; of others it takes an encoder to tell. */

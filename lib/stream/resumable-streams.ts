@@ -66,7 +66,7 @@ export class ResumableStreams {
     return new Recorder({
       store: this.store,
       id,
-      info: { ...seen, owner: this.#ownerOf(httpRequest) },
+      info: { ...seen, owner: this.ownerOf(httpRequest) },
       onFailure: (error) => this.#failed(error),
       onKept: () => this.#worked()
     })
@@ -96,8 +96,19 @@ export class ResumableStreams {
     const { registry, isShared } = this.#setup
     const local = registry.get(id)
     if (local === undefined) return (isShared || httpRequest !== undefined) && this.#stopElsewhere(id, httpRequest)
-    if (httpRequest !== undefined) this.#checkOwner(this.#ownerOf(local.httpRequest), httpRequest)
+    if (httpRequest !== undefined) this.#checkOwner(this.ownerOf(local.httpRequest), httpRequest)
     return registry.stop(id)
+  }
+
+  /**
+   * Whose a request is, as a digest: keys are owners, often, and a store never sees one. `undefined`: of whoever knows the id.
+   * @throws LLM_ERR_OPTION for an owner that is no text: `null`, a number or a promise would be the same owner for many.
+   */
+  ownerOf (httpRequest: FastifyRequest | undefined): string | undefined {
+    const owner: unknown = httpRequest === undefined ? undefined : this.#setup.ownerOf(httpRequest)
+    if (owner === undefined) return undefined
+    if (typeof owner === 'string') return createHash('sha256').update(owner).digest('base64url')
+    throw new OptionError('owner', `a function that returned ${owner === null ? 'null' : typeof owner}`, 'one that returns a text, or undefined')
   }
 
   async #stopElsewhere (id: string, httpRequest: FastifyRequest | undefined): Promise<boolean> {
@@ -124,18 +135,7 @@ export class ResumableStreams {
   }
 
   #checkOwner (owner: string | undefined, httpRequest: FastifyRequest): void {
-    if (owner !== undefined && owner !== this.#ownerOf(httpRequest)) throw new StreamForbiddenError()
-  }
-
-  /**
-   * Keys are owners, often: a store never sees one.
-   * @throws LLM_ERR_OPTION for an owner that is no text: `null`, a number or a promise would be the same owner for many.
-   */
-  #ownerOf (httpRequest: FastifyRequest | undefined): string | undefined {
-    const owner: unknown = httpRequest === undefined ? undefined : this.#setup.ownerOf(httpRequest)
-    if (owner === undefined) return undefined
-    if (typeof owner === 'string') return createHash('sha256').update(owner).digest('base64url')
-    throw new OptionError('owner', `a function that returned ${owner === null ? 'null' : typeof owner}`, 'one that returns a text, or undefined')
+    if (owner !== undefined && owner !== this.ownerOf(httpRequest)) throw new StreamForbiddenError()
   }
 
   /** One line for an outage, not one for each of its streams. */

@@ -35,11 +35,16 @@ export interface SocketChatSetup {
   readonly id: string | undefined
   /** What is asked, or the stream that its client goes on with. */
   readonly source: Chat | ResumedStream
+  /** The conversation that it answers, with its owner; absent where nobody could ask for it by that. */
+  readonly answers?: string | undefined
+  /** Whether a client that goes on with a stream sees usage, where its format leaves that open. Default false. */
+  readonly includeUsage?: boolean | undefined
 }
 
 /** One chat on a WebSocket: a run of the core, written into the socket with a budget of its own. */
 export class SocketChat {
   readonly id: string | undefined
+  readonly answers: string | undefined
   readonly #setup: SocketChatSetup
   readonly #sink: ChatSink
   readonly #run: StreamRun
@@ -51,6 +56,7 @@ export class SocketChat {
   constructor (setup: SocketChatSetup) {
     const { outlet, owner, httpRequest, options, source } = setup
     this.id = setup.id
+    this.answers = setup.answers
     this.#setup = setup
     this.#sink = new ChatSink(outlet, owner, options.highWaterMarkBytes ?? HIGH_WATER_MARK_BYTES)
     this.#run = source.open({
@@ -61,6 +67,16 @@ export class SocketChat {
       onRelease: () => owner.chatReleased(this)
     })
     this.#keep()
+  }
+
+  /** Id of its stream. */
+  get streamId (): string {
+    return this.#run.info.id
+  }
+
+  /** Whether its client can come back for it. */
+  get isKept (): boolean {
+    return this.#run.recorder !== undefined
   }
 
   /** Asks the upstream, and writes its answer. */
@@ -92,15 +108,15 @@ export class SocketChat {
 
   /** Of a chat in one piece, or in another dialect, no client could say how far it came. */
   #keep (): void {
-    const { core, httpRequest, options, dialect, source } = this.#setup
-    if (source instanceof ResumedStream || !dialect.isNative || source.request.stream === false || !wantsKept(options, source.request)) return
-    this.#run.keepIn(() => core.resumable.recorder(this.#run.info.id, { format: 'events' }, httpRequest))
+    const { core, httpRequest, options, dialect: { keptAs: format }, source } = this.#setup
+    if (source instanceof ResumedStream || format === undefined || source.request.stream === false || !wantsKept(options, source.request)) return
+    this.#run.keepIn(() => core.resumable.recorder(this.streamId, { format, includeUsage: wantsUsage(options, source.request) }, httpRequest))
   }
 
   get #dialectChat (): DialectChat {
-    const { options, source } = this.#setup
-    const chat = { id: this.id, whole: false, includeUsage: false, maxBytes: options.maxEventBytes }
-    if (source instanceof ResumedStream) return { ...chat, after: source.wanted.after }
+    const { options, source, includeUsage = false } = this.#setup
+    const chat = { id: this.id, maxBytes: options.maxEventBytes }
+    if (source instanceof ResumedStream) return { ...chat, whole: false, includeUsage: options.includeUsage ?? includeUsage, after: source.wanted.after }
     return { ...chat, whole: source.request.stream === false, includeUsage: wantsUsage(options, source.request) }
   }
 }

@@ -83,6 +83,7 @@ export class Chats implements ChatOwner {
   chatReleased (chat: SocketChat): void {
     // A client that is gone gets no terminal frame.
     this.chatEnded(chat)
+    if (chat.answers !== undefined) this.#owner.hub.answers.delete(chat.answers, chat.streamId)
     this.#open.delete(chat)
     this.#owner.chatsChanged()
   }
@@ -97,19 +98,33 @@ export class Chats implements ChatOwner {
 
   #begin (message: ChatMessage, dialect: Dialect): void {
     const { id } = message
-    const { hub: { core }, outlet, request: httpRequest, options } = this.#owner
-    const chat = new SocketChat({ core, outlet, owner: this, httpRequest, options, dialect, id, source: this.#sourceOf(message) })
+    const { hub: { core, answers }, outlet, request: httpRequest, options } = this.#owner
+    const setup = { core, outlet, owner: this, httpRequest, options, dialect, id, source: this.#sourceOf(message) }
+    const chat = new SocketChat(message.type === 'resume' ? { ...setup, includeUsage: message.includeUsage } : { ...setup, answers: this.#nameOf(message) })
     this.#ids.set(id ?? NO_ID, chat)
     this.#open.add(chat)
+    if (chat.answers !== undefined && chat.isKept) answers.set(chat.answers, chat.streamId)
     this.#owner.chatsChanged()
     chat.start()
   }
 
   #sourceOf (message: ChatMessage): Chat | ResumedStream {
     const { hub: { core }, request: httpRequest, options } = this.#owner
-    if (message.type === 'chat') return new Chat(core, checkFrameRequest(message.request))
-    if (options.resumable === false) throw new StreamNotFoundError()
-    return new ResumedStream(core, { id: message.streamId, after: message.after, httpRequest })
+    if (message.type === 'chat') return new Chat(core, checkFrameRequest(message.convert?.(message.request) ?? message.request))
+    const streamId = options.resumable === false ? undefined : message.streamId ?? this.#answerTo(message)
+    if (streamId === undefined) throw new StreamNotFoundError()
+    return new ResumedStream(core, { id: streamId, after: message.after, httpRequest })
+  }
+
+  #answerTo (message: ChatMessage): string | undefined {
+    const name = this.#nameOf(message)
+    return name === undefined ? undefined : this.#owner.hub.answers.get(name)
+  }
+
+  /** Conversations of two owners are two, whatever their clients call them. */
+  #nameOf ({ conversation }: ChatMessage): string | undefined {
+    const { hub: { core }, request } = this.#owner
+    return conversation === undefined ? undefined : JSON.stringify([core.resumable.ownerOf(request), conversation])
   }
 
   #checkCapacity (): void {

@@ -5,6 +5,7 @@ import type { Core } from '../stream/core.ts'
 import { retryLater } from '../stream/retry-later.ts'
 import { Slots } from '../stream/slots.ts'
 import { within } from '../stream/within.ts'
+import { Answers } from './answers.ts'
 import { closeCodes, type CloseCode } from './close-codes.ts'
 import { UpgradeGuard } from './upgrade-guard.ts'
 
@@ -27,11 +28,12 @@ export interface HubMember {
   close (code: CloseCode): void
 }
 
-/** What all WebSockets of one plugin instance share: slots, shutdown. */
+/** What all WebSockets of one plugin instance share: slots, answers to go on with, shutdown. */
 export class Hub {
   readonly core: Core
   readonly limits: ResolvedLimits
   readonly guard = new UpgradeGuard()
+  readonly answers = new Answers()
   /** Largest message that the server of @fastify/websocket takes, in bytes. */
   maxMessageBytes = 0
   readonly #slots: Slots

@@ -52,14 +52,15 @@ export class Inbox {
   #dialectOf (frame: JsonFrame): Dialect {
     const dialect = this.#fixed ?? dialects.find((one) => one.match(frame))
     if (dialect !== undefined) return dialect
-    throw new InvalidFrameError('a frame of no known shape', '"type": "chat" (llm-chat.v1), "chat.completion" or "chat.request", or a Chat Completions request')
+    throw new InvalidFrameError('a frame of no known shape', '"type": "chat" (llm-chat.v1), "chat.completion", "chat.request" or "send" (AI SDK), or a Chat Completions request')
   }
 
   #refuse (error: unknown, frame: unknown): string[] {
     if (!isLlmError(error)) throw error
     this.badFrames++
     // Cut short, it might be the id of another chat.
-    const ref = isObject(frame) && typeof frame.id === 'string' && frame.id.length <= MAX_ID_LENGTH ? frame.id : undefined
-    return (this.#spoken ?? native).refuse(toStreamError(error, false), ref)
+    const dialect = this.#spoken ?? native
+    const id = isObject(frame) ? frame[dialect.idField] : undefined
+    return dialect.refuse(toStreamError(error, false), typeof id === 'string' && id.length <= MAX_ID_LENGTH ? id : undefined)
   }
 }

@@ -17,6 +17,11 @@ t.test('images go by their address or in themselves, whatever their kind', async
   }
 })
 
+t.test('an image whose data: URL has no type is given its own', async (t) => {
+  t.strictSame(convert(file('image/png', 'data:;base64,AAAA')), [{ type: 'image_url', image_url: { url: 'data:image/png;base64,AAAA' } }])
+  t.strictSame(convert(file('image/png', 'data:,AAAA')), [{ type: 'image_url', image_url: { url: 'data:image/png,AAAA' } }])
+})
+
 t.test('sound goes as its data alone', async (t) => {
   t.strictSame(convert(file('audio/wav', 'data:audio/wav;base64,AAAA')), [{ type: 'input_audio', input_audio: { data: 'AAAA', format: 'wav' } }])
   t.strictSame(convert(file('audio/mpeg; codecs=mp3', 'data:audio/mpeg;codecs=mp3;base64,AAAA')), [{ type: 'input_audio', input_audio: { data: 'AAAA', format: 'mp3' } }])

@@ -1,10 +1,11 @@
 import {
-  AbstractChat, DefaultChatTransport, lastAssistantMessageIsCompleteWithToolCalls,
+  AbstractChat, DefaultChatTransport, WebSocketChatTransport, lastAssistantMessageIsCompleteWithToolCalls,
   type ChatInit, type ChatState, type ChatStatus, type ChatTransport, type UIMessage
 } from 'ai'
 import t, { type Test } from 'tap'
+import { WebSocket } from 'ws'
 import { soon } from '../helper.ts'
-import { ABORT_MS, PATIENCE_MS, recordUpstream, startServer, untilAsync, type ReferenceServer } from './helper.ts'
+import { ABORT_MS, PATIENCE_MS, recordUpstream, startServer, untilAsync, type Exchange, type ReferenceServer } from './helper.ts'
 
 t.setTimeout(300_000)
 
@@ -50,6 +51,20 @@ function openChat ({ url }: ReferenceServer, body: object = { model: 'mock-fast'
 
 function createTransport (url: string, body: object): ChatTransport<UIMessage> {
   return new DefaultChatTransport({ api: `${url}/api/chat`, body })
+}
+
+/** A transport over one WebSocket, and the sockets that it opens. */
+function createSocketTransport (t: Test, url: string, body: object, params = {}): { transport: ChatTransport<UIMessage>, sockets: WebSocket[] } {
+  const sockets: WebSocket[] = []
+  class OwnSocket extends WebSocket {
+    constructor (address: string | URL, protocols?: string | string[]) {
+      super(address, protocols)
+      sockets.push(this)
+    }
+  }
+  const transport = new WebSocketChatTransport<UIMessage>({ url: `${url}/ws/chat`, body, params, webSocket: OwnSocket as never })
+  t.teardown(() => transport.close())
+  return { transport, sockets }
 }
 
 /** Resolves once a chat shows so much. */
@@ -187,7 +202,7 @@ t.test('a page that comes back', async (t) => {
   const server = await startServer(t, { UPSTREAM_BASE_URL: upstream.baseUrl })
 
   /** A page that asked, and left while the answer was written. */
-  async function leave (t: Test, body: object): Promise<{ messages: UIMessage[], exchange: Awaited<ReturnType<typeof upstream.next>> }> {
+  async function leave (t: Test, body: object): Promise<{ messages: UIMessage[], exchange: Exchange }> {
     const chat = openChat(server, body, { id: t.name })
     void chat.sendMessage({ text: 'Go on' })
     const exchange = await upstream.next()
@@ -235,5 +250,119 @@ t.test('a page that comes back', async (t) => {
 
     t.same([chat.status, chat.messages.length], ['ready', 1])
     exchange.finish()
+  })
+})
+
+t.test('the same chat over WebSocket', async (t) => {
+  const server = await startServer(t)
+
+  t.test('shows answers, several at once on one connection', async (t) => {
+    const { transport, sockets } = createSocketTransport(t, server.url, { model: 'mock-fast' })
+    const chats = ['one', 'two'].map((id) => openChat(server, {}, { id, transport }))
+
+    await Promise.all(chats.map((chat) => chat.sendMessage({ text: `This is ${chat.id}` })))
+
+    for (const chat of chats) {
+      t.match(chat.answer.parts, [{ type: 'step-start' }, { type: 'text', state: 'done', text: `You asked: "This is ${chat.id}"` }])
+      t.equal(chat.status, 'ready')
+    }
+    t.equal(sockets.length, 1)
+  })
+
+  t.test('says what fails, and goes on on the same connection', async (t) => {
+    const { transport, sockets } = createSocketTransport(t, server.url, {})
+    const chat = openChat(server, {}, { transport })
+
+    for (const [model, expected] of [['mock-cut', /upstream/i], ['mock-status-429', /rate limit/], ['no-such-model', /./]] as const) {
+      await chat.sendMessage({ text: 'Go on' }, { body: { model } })
+      t.equal(chat.status, 'error', model)
+      t.match(chat.error?.message, expected)
+    }
+    await chat.sendMessage({ parts: [{ type: 'file', mediaType: 'video/mp4', url: 'https://example.com/a.mp4' }] })
+    t.match(chat.error?.message, 'messages[')
+    chat.messages = []
+    await chat.sendMessage({ text: 'Hello' })
+
+    t.match(chat.text, 'You asked: "Hello"')
+    t.equal(sockets.length, 1)
+  })
+
+  t.test('is told usage, where it asks for that', async (t) => {
+    const { transport } = createSocketTransport(t, server.url, { stream_options: { include_usage: true } })
+    const chat = openChat(server, {}, { transport })
+
+    await chat.sendMessage({ text: 'Count' })
+
+    t.match(chat.answer.metadata, { usage: { totalTokens: Number, estimated: false } })
+  })
+})
+
+t.test('over WebSocket', async (t) => {
+  const upstream = await recordUpstream(t)
+  const server = await startServer(t, { UPSTREAM_BASE_URL: upstream.baseUrl })
+
+  /** A chat whose answer has begun. */
+  async function begin (t: Test, body: object): Promise<{ chat: PlainChat, exchange: Exchange, sockets: WebSocket[] }> {
+    const { transport, sockets } = createSocketTransport(t, server.url, body)
+    const chat = openChat(server, {}, { id: t.name, transport })
+    void chat.sendMessage({ text: 'Go on' })
+    const exchange = await upstream.next()
+    exchange.open()
+    exchange.text('Hel')
+    await untilText(chat, 'Hel')
+    return { chat, exchange, sockets }
+  }
+
+  t.test('stop() ends the upstream at once, and the connection stays', async (t) => {
+    const { chat, exchange, sockets } = await begin(t, {})
+
+    await chat.stop()
+
+    await soon('the end of the upstream', exchange.closed, ABORT_MS)
+    t.equal(chat.status, 'ready')
+    t.equal(sockets[0]?.readyState, WebSocket.OPEN)
+    await server.idle()
+  })
+
+  t.test('a lost connection ends the upstream, of which nobody asked to be kept', async (t) => {
+    const { exchange, sockets } = await begin(t, {})
+
+    sockets[0]?.terminate()
+
+    await soon('the end of the upstream', exchange.closed, ABORT_MS)
+    const again = openChat(server, {}, { id: t.name, transport: createSocketTransport(t, server.url, {}).transport })
+    await again.resumeStream()
+    t.same([again.status, again.messages], ['ready', []])
+  })
+
+  t.test('an answer that is kept survives its connection, and is shown from its beginning', async (t) => {
+    const body = { resumable: true, stream_options: { include_usage: true } }
+    const { chat, exchange, sockets } = await begin(t, body)
+    sockets[0]?.terminate()
+    await untilAsync('the error', async () => chat.status === 'error')
+    const others = openChat(server, {}, { id: t.name, transport: createSocketTransport(t, server.url, body, { api_key: 'sk-other' }).transport })
+    await others.resumeStream()
+    t.same([others.status, others.messages], ['ready', []], 'of another key it is another chat')
+
+    const page = openChat(server, {}, { id: t.name, messages: chat.messages.slice(0, 1), transport: createSocketTransport(t, server.url, body).transport })
+    const resumed = page.resumeStream()
+    await untilText(page, 'Hel')
+    exchange.text('lo')
+    exchange.finish()
+    await soon('the end', resumed, PATIENCE_MS)
+
+    t.equal(page.text, 'Hello')
+    t.equal(page.messages.length, 2)
+    t.match(page.answer.metadata, { usage: { totalTokens: Number } })
+    await page.resumeStream()
+    t.equal(page.messages.length, 2, 'what has ended is not resumed')
+  })
+
+  t.test('closing the transport ends every chat', async (t) => {
+    const { exchange, sockets } = await begin(t, {})
+
+    sockets[0]?.close()
+
+    await soon('the end of the upstream', exchange.closed, ABORT_MS)
   })
 })

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import type { StreamEvent, StreamOptions } from '../../lib/index.ts'
 import { createApp, deferred, fetchText, sleep, soon, textDelta, until, untilStill, valuesOf, type TestApp } from '../helper.ts'
-import { DONE, FINISH, openStream, startHttp, textChunk } from '../upstream/helper.ts'
+import { DONE, FINISH, chunk, openStream, startHttp, textChunk } from '../upstream/helper.ts'
 import { createScene } from './scene.ts'
 import { PATIENCE_MS, http1, transports, websocket, whole } from './transport.ts'
 
@@ -114,6 +114,23 @@ for (const transport of transports) {
       t.match(client.received.terminals, [{ type: 'error', error: { code: 'event-too-large' } }])
       t.match(await soon('the summary', summary), { reason: 'error' })
     }
+  })
+
+  t.test(`${transport.title}: maxEventBytes bounds the whole arguments of a tool call, which come with its end once more`, async (t) => {
+    const part = (fields: object): string => chunk({ tool_calls: [{ index: 0, ...fields }] })
+    const fragments = Array.from({ length: 150 }, () => part({ function: { arguments: 'x'.repeat(1_000) } }))
+    const upstream = await startHttp(t, (exchange) => {
+      openStream(exchange).end(part({ id: 'call_1', type: 'function', function: { name: 'f', arguments: '"' } }) + fragments.join('') + part({ function: { arguments: '"' } }) + chunk({}, 'tool_calls') + DONE)
+    })
+    const { app, listen, summary } = await createApp(t, { maxEventBytes: 100_000, upstream: { baseUrl: upstream.baseUrl } }, { http2: transport.http2 })
+    transport.route(app)
+
+    const client = transport.chat(t, await listen())
+    await whole(client)
+
+    t.match(client.received.terminals, [{ type: 'error', error: { code: 'event-too-large' } }])
+    t.equal(client.received.events.filter(({ type }) => type === 'tool-call-delta').length, 152)
+    t.match(await soon('the summary', summary), { reason: 'error' })
   })
 
   t.test(`${transport.title}: maxEventBytes counts bytes, and lets many small events of one chunk through`, async (t) => {

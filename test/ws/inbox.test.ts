@@ -24,6 +24,8 @@ t.test('without a negotiated dialect, each request\'s shape decides', async (t) 
   t.equal(inbox.isNative, false)
   t.strictSame(read({ type: 'chat', id: 'c1', messages }), ['llm-chat.v1', { type: 'chat', id: 'c1', request: { messages } }])
   t.equal(inbox.isNative, true, 'what was spoken last counts')
+  t.match(read({ type: 'resume', id: 'c1', streamId: 's1' }), ['llm-chat.v1', { type: 'resume' }])
+  t.match(read({ type: 'resume', requestId: 'r1', id: 'chat' }), ['ai-sdk', { type: 'resume', id: 'r1', conversation: 'chat' }])
   t.equal(inbox.badFrames, 0)
 })
 
@@ -53,6 +55,14 @@ t.test('a refusal has the id of its frame as ref, where that is a text that an i
   t.equal(read({ type: 'x', id: 'c1' })[0].ref, 'c1')
   t.equal(read({ type: 'x', id: 'x'.repeat(64) })[0].ref, 'x'.repeat(64))
   for (const frame of [{ type: 'chat', id: 'x'.repeat(65) }, { type: 'x' }, { type: 'x', id: 5 }, null, '"text"']) t.notOk('ref' in read(frame)[0])
+})
+
+t.test('a refusal of the AI SDK\'s dialect has the id of the request', async (t) => {
+  const { read } = createInbox('ai-sdk')
+
+  t.match(read({ type: 'send', requestId: 'r1' }), [{ type: 'error', requestId: 'r1', errorText: /"id"/ }])
+  t.match(read({ type: 'send', id: 'chat' }), [{ type: 'error', requestId: '' }])
+  t.match(read('{'), [{ type: 'error', requestId: '' }])
 })
 
 t.test('a fault of ours is not the client\'s', async (t) => {

@@ -8,9 +8,21 @@ export const MAX_ID_LENGTH = 64
  * The id of a frame, which is echoed in every frame of its chat.
  * @throws LLM_ERR_INVALID_FRAME when it is not a text of 1 to 64 characters.
  */
-export function readId (id: unknown): string {
+export function readId (id: unknown, field = 'id'): string {
   if (typeof id === 'string' && id !== '' && id.length <= MAX_ID_LENGTH) return id
-  throw new InvalidFrameError(id === undefined ? 'a frame without "id"' : 'a frame with an "id" of the wrong kind', `an "id" that is a text of 1 to ${MAX_ID_LENGTH} characters`)
+  throw new InvalidFrameError(`a frame ${id === undefined ? 'without' : 'with another kind of'} "${field}"`, `"${field}", a text of 1 to ${MAX_ID_LENGTH} characters`)
+}
+
+/** Longest name of a conversation, in characters. */
+const MAX_CONVERSATION_LENGTH = 256
+
+/**
+ * A client's name for its conversation.
+ * @throws LLM_ERR_INVALID_FRAME when it is not a text of 1 to 256 characters.
+ */
+export function readConversation (id: unknown): string {
+  if (typeof id === 'string' && id !== '' && id.length <= MAX_CONVERSATION_LENGTH) return id
+  throw new InvalidFrameError(`a frame ${id === undefined ? 'without' : 'with another kind of'} "id"`, `"id", the chat's, a text of 1 to ${MAX_CONVERSATION_LENGTH} characters`)
 }
 
 /**

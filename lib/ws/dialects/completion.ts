@@ -15,6 +15,8 @@ export const completion: Dialect = {
   name: 'completion',
   isNative: false,
   mergesText: true,
+  keptAs: undefined,
+  idField: 'id',
   match: ({ type }) => type === 'chat.completion',
   parse,
   format: (chat) => formatFor(chat, new CompletionFormat(chat.id === undefined ? {} : { id: chat.id })),

@@ -1,11 +1,12 @@
 import type { Dialect } from '../../../types/dialect.ts'
+import { aiSdk } from './ai-sdk.ts'
 import { completion } from './completion.ts'
 import { native } from './native.ts'
 import { openai } from './openai.ts'
 import { request } from './request.ts'
 
 /** Every dialect, in the order in which a request's shape is compared. */
-export const dialects: readonly Dialect[] = [native, completion, request, openai]
+export const dialects: readonly Dialect[] = [aiSdk, native, completion, request, openai]
 
 /** The first of the offered subprotocols that is a dialect's. */
 export function chooseDialect (offered: readonly string[]): Dialect | undefined {

@@ -15,6 +15,8 @@ export const native: Dialect = {
   name: 'llm-chat.v1',
   isNative: true,
   mergesText: true,
+  keptAs: 'events',
+  idField: 'id',
   match: ({ type }) => clientTypes.has(type),
   parse,
   format: (chat) => formatFor(chat, new NativeFormat(String(chat.id), chat.after)),

@@ -18,6 +18,8 @@ export const openai: Dialect = {
   name: 'openai',
   isNative: false,
   mergesText: false,
+  keptAs: undefined,
+  idField: 'id',
   match: isRequest,
   parse,
   format: ({ whole, includeUsage, maxBytes }) => whole ? new WholeFormat(maxBytes) : new OpenAiFormat({ includeUsage }),

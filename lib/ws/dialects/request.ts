@@ -14,6 +14,8 @@ export const request: Dialect = {
   name: 'request',
   isNative: false,
   mergesText: true,
+  keptAs: undefined,
+  idField: 'id',
   match: ({ type }) => type === 'chat.request',
   parse,
   format: (chat) => formatFor(chat, new RequestFormat(chat.id === undefined ? {} : { id: chat.id })),

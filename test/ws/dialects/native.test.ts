@@ -27,7 +27,7 @@ t.test('an id is a text of 1 to 64 characters, any', async (t) => {
   for (const id of ['1', '__proto__', 'constructor', 'x'.repeat(64), '"\n\u0000é']) t.match(parse({ type: 'chat', id }), { id })
   for (const id of ['', 'x'.repeat(65), 5, null, {}]) {
     t.throws(() => parse({ type: 'chat', id }), {
-      code: 'LLM_ERR_INVALID_FRAME', message: 'The message is a frame with an "id" of the wrong kind, expected an "id" that is a text of 1 to 64 characters'
+      code: 'LLM_ERR_INVALID_FRAME', message: 'The message is a frame with another kind of "id", expected "id", a text of 1 to 64 characters'
     })
   }
   t.throws(() => parse({ type: 'cancel' }), { message: /^The message is a frame without "id", / })
