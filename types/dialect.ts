@@ -27,17 +27,21 @@ export type ClientMessage =
   | {
     readonly type: 'resume'
     readonly id: string
-    /** The stream to go on with; absent where its client knows none. */
-    readonly streamId?: string | undefined
-    /** The conversation whose answer it is, where its client knows no stream. */
-    readonly conversation?: string | undefined
     /** Number of the last event that the client has; `0` for none. */
     readonly after: number
     /** Whether it sees usage, where its format leaves that open. Default false. */
     readonly includeUsage?: boolean
+  } & Resumed
+  | {
+    readonly type: 'cancel'
+    readonly id: string
+    /** Whether a stream that it goes on with runs on, and is only read no longer. Default false. */
+    readonly onlyLeaves?: boolean
   }
-  | { readonly type: 'cancel', readonly id: string }
   | { readonly type: 'ping', readonly ts: unknown }
+
+/** What a client goes on with: a stream, or the answer that a conversation of its waits for, where it knows no stream. */
+type Resumed = { readonly streamId: string, readonly conversation?: undefined } | { readonly conversation: string, readonly streamId?: undefined }
 
 /** What a dialect may know of its connection. */
 export interface DialectContext {

@@ -13,7 +13,7 @@ import { findServers } from '../servers/index.mjs'
  * @property {string} name of the file of results
  */
 
-const quick = { servers: 'raw,openai,events,ws-naive,ws-completion,ws,ws-openai', streams: '10', mode: 'fast', rounds: '3', warm: '1000', window: '2000' }
+const quick = { servers: 'raw,openai,events,ui-messages,ws-naive,ws-completion,ws,ws-openai,ws-ui-messages', streams: '10', mode: 'fast', rounds: '3', warm: '1000', window: '2000' }
 const full = {
   fast: { servers: 'raw,openai,events,fastify-sse,better-sse,express-article,hono,openai-sdk,ai-sdk,portkey,nginx,ws-naive,fastify-websocket,ws-completion,ws,ws-openai', streams: '1,10,100', rounds: '3', warm: '1500', window: '5000' },
   paced: { servers: 'direct,raw,openai,events,fastify-sse,nginx,ws-naive,ws-completion,ws,ws-openai', streams: '200,500', rounds: '3', warm: '2000', window: '5000' }

@@ -5,7 +5,10 @@ export const bounds = [
   { name: 'openai', beside: 'raw', most: 0.7 },
   { name: 'events', beside: 'raw', most: 1.5 },
   { name: 'events', beside: 'fastify-sse', most: 0.4 },
+  { name: 'ui-messages', beside: 'raw', most: 1.5 },
+  { name: 'ui-messages', beside: 'fastify-sse', most: 0.4 },
   { name: 'ws', beside: 'ws-naive', most: 0.25 },
+  { name: 'ws-ui-messages', beside: 'ws-naive', most: 0.25 },
   { name: 'ws-completion', beside: 'ws-naive', most: 0.25 },
   { name: 'ws-openai', beside: 'ws-naive', most: 0.18 }
 ]

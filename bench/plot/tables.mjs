@@ -54,13 +54,16 @@ function addedOf ({ paced }, server) {
   return `${fixed(added?.p50, 2)} ms, ${fixed(added?.p99, 1)} ms`
 }
 
-/** @param {Figures} figures */
+/**
+ * @param {Figures} figures
+ * @returns a row for each bound whose servers were measured
+ */
 function boundRows ({ fast, paced }) {
   const [fastRatio, pacedRatio] = [ratioIn(fast.rows), ratioIn(paced.rows)]
   return [
     ...bounds.map(({ name, beside, most }) => [name, beside, `${most}x`, fastRatio(name, beside, 10), fastRatio(name, beside, 100), '-']),
     ...pacedBounds.map(({ name, beside, most }) => [`${name}, paced`, beside, `${most}x`, '-', '-', pacedRatio(name, beside, 500)])
-  ].map(([name, beside, ...cells]) => [`\`${name.replace(', paced', '')}\`${name.endsWith('paced') ? ', paced' : ''}`, `\`${beside}\``, ...cells])
+  ].filter(([,,, ...shares]) => shares.some((share) => share !== '-')).map(([name, beside, ...cells]) => [`\`${name.replace(', paced', '')}\`${name.endsWith('paced') ? ', paced' : ''}`, `\`${beside}\``, ...cells])
 }
 
 /**

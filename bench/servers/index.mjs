@@ -33,7 +33,8 @@ const messages = [{ role: 'user', content: 'Tell me about streams.' }]
 const bodies = {
   completions: (model) => ({ model, stream: true, messages }),
   native: (model) => ({ type: 'chat', id: 'c1', model, messages }),
-  completion: (model) => ({ type: 'chat.completion', model, messages })
+  completion: (model) => ({ type: 'chat.completion', model, messages }),
+  uiMessages: (model) => ({ type: 'send', requestId: 'r1', id: 'c1', messages: [{ id: 'm1', role: 'user', parts: [{ type: 'text', text: messages[0]?.content }] }], headers: {}, body: { model } })
 }
 
 /** @type {Record<string, Server['text']>} */
@@ -41,6 +42,7 @@ const texts = {
   chunk: ({ choices }) => choices?.[0]?.delta?.content,
   event: ({ type, text }) => type === 'text-delta' ? text : undefined,
   uiMessage: ({ type, delta }) => type === 'text-delta' ? delta : undefined,
+  uiChunk: ({ chunk }) => chunk?.type === 'text-delta' ? chunk.delta : undefined,
   content: ({ type, content }) => type === 'content_delta' ? content : undefined
 }
 
@@ -84,6 +86,7 @@ const native = { body: bodies.native, text: texts.event, done: '"type":"end"' }
 export const servers = [
   sse('openai', 'ours, SSE `openai`', { ...ours, path: '/openai' }),
   sse('events', 'ours, SSE `events`', { ...ours, path: '/events', text: texts.event }),
+  sse('ui-messages', 'ours, SSE `ai-sdk`', { ...ours, path: '/ui-messages', text: texts.uiMessage }),
   sse('kept-memory', 'ours, SSE `events`, resumable, in memory', { ...ours, path: '/kept', text: texts.event }),
   sse('kept-redis', 'ours, SSE `events`, resumable, in Redis', { ...ours, path: '/kept', text: texts.event, needsRedis: true, whyNot: redisMissing }),
   sse('reference', 'reference server, SSE `openai`', { ...reference, path: '/v1/chat/completions' }),
@@ -103,6 +106,7 @@ export const servers = [
   ws('ws', 'ours, WebSocket `llm-chat.v1`', { ...ours, ...native }),
   ws('ws-completion', 'ours, WebSocket `completion`', ours),
   ws('ws-openai', 'ours, WebSocket `openai`', { ...ours, body: bodies.completions, text: texts.chunk, done: '[DONE]' }),
+  ws('ws-ui-messages', 'ours, WebSocket `ai-sdk`', { ...ours, body: bodies.uiMessages, text: texts.uiChunk, done: '"type":"end"' }),
   ws('ws-naive', '`ws`, one `send` a token'),
   ws('fastify-websocket', '@fastify/websocket, one `send` a token')
 ]

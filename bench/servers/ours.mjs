@@ -1,4 +1,4 @@
-// The plugin, as an app would use it: both formats over SSE, streams that can be resumed, and the WebSocket route.
+// The plugin, as an app would use it: each format over SSE, streams that can be resumed, and the WebSocket route.
 import Fastify from 'fastify'
 import { Redis } from 'ioredis'
 import llmStream, { ChatRequest, memoryStore } from '../../dist/esm/lib/index.js'
@@ -15,6 +15,7 @@ const store = REDIS_URL === undefined ? memoryStore({ ttlMs }) : redisStore({ cl
 await app.register(llmStream, { upstream: { baseUrl: `${upstream}/v1`, apiKey }, limits, store })
 app.post('/openai', { schema: { body: ChatRequest } }, (request, reply) => reply.sseStream(app.llm.chat(request.body)))
 app.post('/events', { schema: { body: ChatRequest }, stream: { format: 'events' } }, (request, reply) => reply.sseStream(app.llm.chat(request.body)))
+app.post('/ui-messages', { schema: { body: ChatRequest }, stream: { format: 'ai-sdk' } }, (request, reply) => reply.sseStream(app.llm.chat(request.body)))
 app.post('/kept', { schema: { body: ChatRequest }, stream: { format: 'events', resumable: true, onDisconnect: 'detach' } }, (request, reply) => reply.sseStream(app.llm.chat(request.body)))
 app.get('/ws/chat', { websocket: true }, app.llm.socket())
 await app.listen({ port, host })

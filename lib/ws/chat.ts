@@ -93,10 +93,13 @@ export class SocketChat {
     pump({ run: this.#run, encoder, sink: this.#sink, options, wheel: core.wheel, opening: [] })
   }
 
-  /** Ends the chat as its client wishes, and the stream that it reads; the terminal frame says so. */
-  cancel (): void {
+  /**
+   * Ends the chat as its client wishes; the terminal frame says so.
+   * @param onlyLeaves Whether a stream that it reads goes on; else that ends, too.
+   */
+  cancel (onlyLeaves: boolean): void {
     const { source } = this.#setup
-    if (source instanceof ResumedStream) void source.stop(this.#run)
+    if (source instanceof ResumedStream && !onlyLeaves) void source.stop(this.#run)
     else this.#run.stop('stop')
   }
 
@@ -111,6 +114,8 @@ export class SocketChat {
     const { core, httpRequest, options, dialect: { keptAs: format }, source } = this.#setup
     if (source instanceof ResumedStream || format === undefined || source.request.stream === false || !wantsKept(options, source.request)) return
     this.#run.keepIn(() => core.resumable.recorder(this.streamId, { format, includeUsage: wantsUsage(options, source.request) }, httpRequest))
+    // Its client can come back for it before its first frame.
+    if (this.answers !== undefined) this.#run.recorder?.open()
   }
 
   get #dialectChat (): DialectChat {

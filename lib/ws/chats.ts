@@ -64,9 +64,12 @@ export class Chats implements ChatOwner {
     }
   }
 
-  /** Ends a chat with reason `stop`; an id that is not running asks for nothing. */
-  cancel (id: string): void {
-    this.#ids.get(id)?.cancel()
+  /**
+   * Ends a chat with reason `stop`; an id that is not running asks for nothing.
+   * @param onlyLeaves Whether a stream that it reads goes on.
+   */
+  cancel (id: string, onlyLeaves = false): void {
+    this.#ids.get(id)?.cancel(onlyLeaves)
   }
 
   /** The client is gone, or does not read: ends every chat. */
@@ -100,29 +103,25 @@ export class Chats implements ChatOwner {
     const { id } = message
     const { hub: { core, answers }, outlet, request: httpRequest, options } = this.#owner
     const setup = { core, outlet, owner: this, httpRequest, options, dialect, id, source: this.#sourceOf(message) }
-    const chat = new SocketChat(message.type === 'resume' ? { ...setup, includeUsage: message.includeUsage } : { ...setup, answers: this.#nameOf(message) })
+    const chat = new SocketChat(message.type === 'resume' ? { ...setup, includeUsage: message.includeUsage } : { ...setup, answers: this.#nameOf(message.conversation) })
     this.#ids.set(id ?? NO_ID, chat)
     this.#open.add(chat)
-    if (chat.answers !== undefined && chat.isKept) answers.set(chat.answers, chat.streamId)
+    if (chat.answers !== undefined && chat.isKept) answers.add(chat.answers, chat.streamId)
     this.#owner.chatsChanged()
     chat.start()
   }
 
   #sourceOf (message: ChatMessage): Chat | ResumedStream {
-    const { hub: { core }, request: httpRequest, options } = this.#owner
+    const { hub: { core, answers }, request: httpRequest, options } = this.#owner
     if (message.type === 'chat') return new Chat(core, checkFrameRequest(message.convert?.(message.request) ?? message.request))
-    const streamId = options.resumable === false ? undefined : message.streamId ?? this.#answerTo(message)
-    if (streamId === undefined) throw new StreamNotFoundError()
+    const name = this.#nameOf(message.conversation)
+    const streamId = name === undefined ? message.streamId : answers.get(name)
+    if (options.resumable === false || streamId === undefined) throw new StreamNotFoundError()
     return new ResumedStream(core, { id: streamId, after: message.after, httpRequest })
   }
 
-  #answerTo (message: ChatMessage): string | undefined {
-    const name = this.#nameOf(message)
-    return name === undefined ? undefined : this.#owner.hub.answers.get(name)
-  }
-
   /** Conversations of two owners are two, whatever their clients call them. */
-  #nameOf ({ conversation }: ChatMessage): string | undefined {
+  #nameOf (conversation: string | undefined): string | undefined {
     const { hub: { core }, request } = this.#owner
     return conversation === undefined ? undefined : JSON.stringify([core.resumable.ownerOf(request), conversation])
   }

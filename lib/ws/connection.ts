@@ -186,7 +186,7 @@ export class Connection implements WheelEntry, ChatsOwner, HubMember {
   }
 
   #act (message: ClientMessage, dialect: Dialect): void {
-    if (message.type === 'cancel') return this.#chats?.cancel(message.id)
+    if (message.type === 'cancel') return this.#chats?.cancel(message.id, message.onlyLeaves)
     if (message.type === 'ping') return this.#pong(message.ts)
     this.#chats ??= new Chats(this)
     this.#goodbye ??= new GoodbyeWatch(this.request.raw.socket, () => this.checkOpen())

@@ -231,6 +231,25 @@ t.test('a page that comes back', async (t) => {
     t.equal(chat.messages.length, 2, 'what has ended is not resumed')
   })
 
+  t.test('may have left before the first token', async (t) => {
+    const question = openChat(server, { resumable: true }, { id: t.name })
+    void question.sendMessage({ text: 'Go on' })
+    const exchange = await upstream.next()
+    await untilAsync('the stream', async () => (await server.health()).connections === 1)
+    await question.stop()
+    const chat = openChat(server, {}, { id: t.name, messages: question.messages })
+
+    const resumed = chat.resumeStream()
+    await untilAsync('the page to read', async () => (await server.health()).streams === 2)
+    exchange.open()
+    exchange.text('Hello')
+    exchange.finish()
+    await soon('the end', resumed, PATIENCE_MS)
+
+    t.equal(chat.text, 'Hello')
+    t.equal(chat.messages.length, 2)
+  })
+
   t.test('has nothing to go on with, where it did not', async (t) => {
     const { messages, exchange } = await leave(t, {})
     await soon('the end of the upstream', exchange.closed, ABORT_MS)
@@ -356,6 +375,25 @@ t.test('over WebSocket', async (t) => {
     t.match(page.answer.metadata, { usage: { totalTokens: Number } })
     await page.resumeStream()
     t.equal(page.messages.length, 2, 'what has ended is not resumed')
+  })
+
+  t.test('a connection may be lost before the first token', async (t) => {
+    const { transport, sockets } = createSocketTransport(t, server.url, { resumable: true })
+    const question = openChat(server, {}, { id: t.name, transport })
+    void question.sendMessage({ text: 'Go on' })
+    const exchange = await upstream.next()
+    sockets[0]?.terminate()
+    await untilAsync('the error', async () => question.status === 'error')
+    const page = openChat(server, {}, { id: t.name, messages: question.messages, transport: createSocketTransport(t, server.url, {}).transport })
+
+    const resumed = page.resumeStream()
+    await untilAsync('the page to read', async () => (await server.health()).streams === 2)
+    exchange.open()
+    exchange.text('Hello')
+    exchange.finish()
+    await soon('the end', resumed, PATIENCE_MS)
+
+    t.equal(page.text, 'Hello')
   })
 
   t.test('closing the transport ends every chat', async (t) => {

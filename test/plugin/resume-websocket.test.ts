@@ -1,7 +1,7 @@
 import t from 'tap'
 import type { Test } from 'tap'
 import { memoryStore, type PluginOptions, type StreamEvent, type UpstreamAdapter } from '../../lib/index.ts'
-import { fetchText, soon, textDelta, turn, until, untilAborted } from '../helper.ts'
+import { deferred, fetchText, soon, textDelta, turn, until, untilAborted } from '../helper.ts'
 import { untouchedStore } from '../stream/fake-store.ts'
 import { connectNative, connectPeer, type Peer, type PeerOptions } from '../ws/helper.ts'
 import { blocksOf, boundOf, createResumeApp, read } from './resume-helper.ts'
@@ -427,4 +427,87 @@ t.test('an upstream that fails fails for all in the same words', async (t) => {
   t.strictSame(sse.blocks()[2]?.data.error, error)
   t.notOk(JSON.stringify(peer.frames).includes('secret'))
   await until('all to be over', () => app.llm.streams.size === 0)
+})
+
+// ---- dialect ai-sdk, whose clients know their chat and no stream -------------------------------------------------------
+
+const send = { type: 'send', id: 'chat', trigger: 'submit-message', messages: [{ id: 'm', role: 'user', parts: [{ type: 'text', text: 'Hi' }] }], headers: {} }
+const answersOf = ({ frames }: Peer, requestId: string): any[] => frames.filter((frame) => frame.requestId === requestId)
+const toldOf = (frames: any[]): unknown[] => frames.map(({ sequence, type, chunk }) => sequence === undefined ? type : [sequence, chunk.delta ?? chunk.type])
+
+async function untilTold (peer: Peer, requestId: string, told: unknown): Promise<void> {
+  await until(`${told} to ${requestId}`, () => toldOf(answersOf(peer, requestId)).flat().includes(told))
+}
+
+t.test('a chat of the AI SDK is gone on with by its name, from its beginning, by its owner alone', async (t) => {
+  const { app, upstream, port } = await createResumeApp(t)
+  const first = await connectPeer(t, port, { path: '/ws', headers: mine })
+  first.say({ ...send, requestId: 'r1', body: { resumable: true, stream_options: { include_usage: true } } })
+  await until('the question', () => upstream.requests.length === 1)
+  first.socket.terminate()
+  await until('the stream to go on alone', () => app.llm.health().detached === 1)
+  const [page, other] = [await connectPeer(t, port, { path: '/ws', headers: mine }), await connectPeer(t, port, { path: '/ws' })]
+
+  page.say({ type: 'resume', requestId: 'r2', id: 'chat', headers: {}, body: { stream_options: { include_usage: true } } })
+  page.say({ type: 'resume', requestId: 'r3', id: 'another chat', headers: {}, body: {} })
+  other.say({ type: 'resume', requestId: 'r4', id: 'chat', headers: {}, body: {} })
+  await untilTold(page, 'r3', 'no-active')
+  await untilTold(other, 'r4', 'no-active')
+  upstream.say('a', 'b')
+  upstream.finish()
+  await untilTold(page, 'r2', 'end')
+  page.say({ type: 'resume', requestId: 'r5', id: 'chat', headers: {}, body: {} })
+  await untilTold(page, 'r5', 'no-active')
+
+  t.strictSame(toldOf(answersOf(page, 'r2')), ['start', [0, 'start'], [1, 'start-step'], [2, 'text-start'], [3, 'a'], [4, 'b'], [5, 'text-end'], [6, 'finish-step'], [7, 'finish'], 'end'])
+  t.match(answersOf(page, 'r2').at(-2).chunk, { messageMetadata: { usage: { totalTokens: 5 } } })
+  t.strictSame(upstream.requests, [{ messages: [{ role: 'user', content: 'Hi' }], stream_options: { include_usage: true } }])
+})
+
+t.test('the name of a chat of the AI SDK leads to the answer that began last, and to none where the route keeps none', async (t) => {
+  const go = deferred()
+  let asked = 0
+  const adapter: UpstreamAdapter = async function * (_request, { signal }) {
+    asked++
+    await Promise.race([go.promise, untilAborted(signal)])
+    yield textDelta('a')
+  }
+  const { app, port } = await createResumeApp(t, { upstream: adapter })
+  const peer = await connectPeer(t, port, { path: '/ws/always' })
+  const plain = await connectPeer(t, port, { path: '/ws/plain' })
+  peer.say({ ...send, requestId: 'r1' })
+  peer.say({ ...send, requestId: 'r2' })
+  await until('both questions', () => asked === 2)
+  peer.say({ type: 'abort', requestId: 'r1' })
+  await untilTold(peer, 'r1', 'end')
+  await until('it to be gone', () => app.llm.streams.size === 1)
+
+  peer.say({ type: 'resume', requestId: 'r3', id: 'chat' })
+  plain.say({ type: 'resume', requestId: 'r4', id: 'chat' })
+  await until('it to be read', () => app.llm.streams.size === 2)
+  peer.say({ type: 'resume', requestId: 'r5', id: 'chat' })
+  await until('it to be read twice', () => app.llm.streams.size === 3)
+  peer.say({ type: 'abort', requestId: 'r5' })
+  await untilTold(peer, 'r5', 'end')
+  go.resolve()
+  await untilTold(peer, 'r3', 'end')
+  await untilTold(plain, 'r4', 'no-active')
+
+  t.same(toldOf(answersOf(peer, 'r1')).slice(-2), [[3, 'abort'], 'end'])
+  t.ok(toldOf(answersOf(peer, 'r3')).some((told) => String(told) === '3,a'))
+  t.equal(asked, 2)
+  t.same(toldOf(answersOf(peer, 'r2')).slice(-2), [[6, 'finish'], 'end'], 'whoever only reads an answer does not stop it')
+})
+
+t.test('messages that are none of the AI SDK end their request, and no other', async (t) => {
+  const { upstream, port } = await createResumeApp(t)
+  const peer = await connectPeer(t, port, { path: '/ws/plain' })
+  for (let count = 0; count < 4; count++) peer.say({ ...send, requestId: `r${count}`, messages: [{ role: 'user', content: 'Hi' }] })
+  peer.say({ ...send, requestId: 'good' })
+  upstream.say('a')
+  upstream.finish()
+  await untilTold(peer, 'good', 'end')
+
+  t.match(answersOf(peer, 'r3'), [{ type: 'error', errorText: 'Request field "messages[0]" is no UI message' }])
+  t.equal(upstream.requests.length, 1)
 })

@@ -12,9 +12,6 @@ import { readConversation, readId, refuseType } from './client-frame.ts'
 /** Types of the frames that a client sends; those of other dialects have no `requestId`. */
 const clientTypes: ReadonlySet<unknown> = new Set(['send', 'resume', 'abort'])
 
-/** Codes of errors that mean that there is no answer to go on with. */
-const inactive: ReadonlySet<string> = new Set(['stream-not-found', 'stream-expired'])
-
 /**
  * What `WebSocketChatTransport` of Vercel's AI SDK speaks: each request is answered by numbered chunks of a UI message
  * stream. Its frames carry headers, which are not read: who asks is decided before the upgrade.
@@ -35,12 +32,13 @@ export const aiSdk: Dialect = {
 function parse (frame: JsonFrame): ClientMessage {
   const { type, requestId, id, messages } = frame
   const body = isObject(frame.body) ? frame.body : {}
-  if (type === 'abort') return { type: 'cancel', id: readId(requestId, 'requestId') }
+  // Pages that resume twice abort the first: whose answer it is must not be stopped by that.
+  if (type === 'abort') return { type: 'cancel', id: readId(requestId, 'requestId'), onlyLeaves: true }
   // Its own last sequence is not asked for: it takes all of an answer once more.
   if (type === 'resume') return { type, id: readId(requestId, 'requestId'), conversation: readConversation(id), after: 0, includeUsage: wantsUsage(body) }
   if (type !== 'send') return refuseType(frame, '"type": "send", "resume" or "abort"')
   const request = { ...body, messages }
-  return { type: 'chat', id: readId(requestId, 'requestId'), conversation: readConversation(id), request, convert: toChatRequest as (request: object) => AiSdkChatRequest }
+  return { type: 'chat', id: readId(requestId, 'requestId'), conversation: readConversation(id), request, convert: (given) => toChatRequest(given as AiSdkChatRequest) }
 }
 
 function wantsUsage ({ stream_options: options }: JsonFrame): boolean {
@@ -79,7 +77,7 @@ class AiSdkFrames implements ValueFormat {
   end (outcome: Outcome): string[] {
     const { error } = outcome
     if (error === undefined) return [...this.#wrap(this.#format.end(outcome).slice(0, -1)), this.#frame('end')]
-    if (!this.#hasStarted && inactive.has(error.code)) return [this.#frame('no-active')]
+    if (error.code === 'stream-not-found') return [this.#frame('no-active')]
     return [`{"type":"error","requestId":${this.#requestId},"errorText":${JSON.stringify(error.message)}}`]
   }
 
