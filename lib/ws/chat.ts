@@ -44,6 +44,7 @@ export interface SocketChatSetup {
 /** One chat on a WebSocket: a run of the core, written into the socket with a budget of its own. */
 export class SocketChat {
   readonly id: string | undefined
+  /** The conversation that it answers, with its owner. */
   readonly answers: string | undefined
   readonly #setup: SocketChatSetup
   readonly #sink: ChatSink
