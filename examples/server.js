@@ -12,6 +12,7 @@ import Fastify from 'fastify'
 import llmStream, { AiSdkChatRequest, ChatRequest, logSerializers, openAiErrorHandler, toChatRequest } from 'fastify-llm-stream'
 import { redisStore } from 'fastify-llm-stream/redis'
 import { createUpstream } from 'fastify-llm-stream/testing'
+import { createMetrics } from './metrics.js'
 import { demoModel, demoScenario, examples } from './playground/demo.js'
 import { playground } from './playground/routes.js'
 
@@ -42,11 +43,13 @@ export async function build (env) {
   app.setNotFoundHandler((request, reply) => reply.code(404).send({
     error: { message: `There is no ${request.method} ${request.url.split('?', 1)[0]}`, type: 'invalid_request_error', param: null, code: 'not-found' }
   }))
+  const metrics = createMetrics(() => app.llm)
   // Whoever stops a trial server does not want to wait for its open streams.
   await app.register(llmStream, {
     upstream: upstream.options,
     cors: corsOptions(env.CORS_ORIGIN),
     prices: { [defaultModel]: price, [demoModel]: price },
+    onStreamEnd: metrics.onStreamEnd,
     store: redis && redisStore({ client: redis }),
     // Whoever asks with a key comes back with it; without one, the id of a stream is all there is to know.
     owner: (request) => request.clientKey
@@ -85,6 +88,8 @@ export async function build (env) {
   }, app.llm.socket())
 
   app.get('/health', () => app.llm.health())
+
+  app.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()))
   return app
 }
 

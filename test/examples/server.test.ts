@@ -107,6 +107,38 @@ t.test('the reference server tells its health, and its open streams', async (t) 
   t.match(during, { status: 'ok', connections: 1, streams: 1 })
 })
 
+t.test('the reference server tells Prometheus of its streams', async (t) => {
+  const address = await start(t).address
+  const scrape = async (): Promise<{ type: string | null, text: string }> => {
+    const response = await fetch(`${address}/metrics`)
+    return { type: response.headers.get('content-type'), text: await response.text() }
+  }
+  const figureOf = (text: string, series: string): number => Number(text.split('\n').find((line) => line.startsWith(`${series} `))?.split(' ')[1] ?? 0)
+  const reader = new TextReader(await post(`${address}/api/stream/sse`, { prompt: 'Hello', model: 'mock-endless' }))
+  await reader.until((text) => text.includes('"content":"'))
+  const during = await scrape()
+  await reader.leave()
+  await (await post(`${address}/api/stream/sse`, { prompt: 'Hello', model: 'mock-fast' })).text()
+  const isOver = (text: string): boolean => figureOf(text, 'llm_streams_active{transport="sse"}') === 0
+  let after = await scrape()
+  for (let looks = 0; !isOver(after.text) && looks < 500; looks++) {
+    await sleep(20)
+    after = await scrape()
+  }
+
+  t.match(during.type, /^text\/plain; version=0\.0\.4/)
+  t.equal(figureOf(during.text, 'llm_streams_active{transport="sse"}'), 1)
+  t.equal(figureOf(during.text, 'llm_connections_active'), 1)
+  for (const series of ['llm_streams_ended_total{reason="client"}', 'llm_streams_ended_total{reason="complete"}', 'gen_ai_server_request_duration_seconds_count{transport="sse",reason="client"}']) {
+    t.equal(figureOf(after.text, series), 1, series)
+  }
+  t.equal(figureOf(after.text, 'gen_ai_server_time_to_first_token_seconds_count{transport="sse"}'), 2)
+  for (const series of ['llm_stream_bytes_total', 'llm_tokens_total{type="input"}', 'llm_tokens_total{type="output"}']) t.ok(figureOf(after.text, series) > 0, series)
+  const sample = /^[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? [\d.e+-]+$/
+  t.same(after.text.split('\n').filter((line) => line !== '' && !/^# (HELP|TYPE) /.test(line) && !sample.test(line)), [])
+  t.match(after.text, '# TYPE llm_streams_ended_total counter')
+})
+
 t.test('the reference server has a page to try it on', async (t) => {
   const page = await fetch(`${address}/`)
 
