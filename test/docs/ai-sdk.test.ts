@@ -84,6 +84,7 @@ t.test('the route and the page', async (t) => {
     await page.locator('[role=alert]', { hasText: 'Not whole: The upstream' }).waitFor()
     t.equal(await answer(), 'Xin chào 🌸')
     await page.click('text="Again"')
+    await upstream.waitFor(({ requests }) => requests.length === 3, { timeoutMs: PATIENCE_MS })
     await untilStatus('error')
     t.match(upstream.requests.at(-1)?.body, { messages: [{ role: 'system' }, { content: 'Hello' }, { role: 'assistant', content: text }, { content: 'cut' }] })
   })
