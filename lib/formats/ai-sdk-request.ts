@@ -16,7 +16,7 @@ const settings = Object.keys(ChatRequest.properties).filter((name) => !['message
  * Completions API has no place for.
  * @see https://ai-sdk.dev/docs/reference/ai-sdk-ui/convert-to-model-messages
  */
-export function toChatRequest (request: AiSdkChatRequest): ChatRequest {
+export function toChatRequest (request: AiSdkChatRequest): ChatRequest & { messages: ChatMessage[] } {
   if (!isObject(request)) throw new InvalidRequestError('body', 'no JSON object', 'what useChat() posts, with "messages"')
   if (!Array.isArray(request.messages)) throw new InvalidRequestError('messages', 'no list', 'the messages of useChat()')
   const given = settings.filter((name) => request[name] !== undefined).map((name) => [name, request[name]])

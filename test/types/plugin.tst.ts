@@ -3,7 +3,7 @@ import { Redis } from 'ioredis'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { describe, expect, test } from 'tstyche'
 import llmStream, { AiSdkChatRequest, ChatRequest, createWebSocketAdapter, memoryStore, toChatRequest } from '../../lib/index.ts'
-import type { Chat, ClientFrame, Llm, ReadyFrame, PluginOptions, StreamEvent, StreamOptions, StreamStore, StreamSummary } from '../../lib/index.ts'
+import type { Chat, ChatMessage, ClientFrame, Llm, ReadyFrame, PluginOptions, StreamEvent, StreamOptions, StreamStore, StreamSummary } from '../../lib/index.ts'
 import { redisStore } from '../../lib/redis/index.ts'
 
 const app = Fastify()
@@ -63,8 +63,10 @@ describe('augmentation', () => {
 
   test('makes chat requests of what the AI SDK posts', () => {
     app.post<{ Body: AiSdkChatRequest }>('/ai-sdk', { schema: { body: AiSdkChatRequest }, stream: { format: 'ai-sdk' } }, (request, reply) => {
-      expect(toChatRequest(request.body)).type.toBe<ChatRequest>()
-      return reply.sseStream(app.llm.chat({ ...toChatRequest(request.body), model: 'gpt-4.1' }))
+      const chatRequest = toChatRequest(request.body)
+      expect(chatRequest).type.toBeAssignableTo<ChatRequest>()
+      expect(chatRequest.messages).type.toBe<ChatMessage[]>()
+      return reply.sseStream(app.llm.chat({ ...chatRequest, messages: [{ role: 'system', content: 'Answer briefly.' }, ...chatRequest.messages] }))
     })
     expect(toChatRequest).type.not.toBeCallableWith({ model: 'gpt-4.1' })
   })
