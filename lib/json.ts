@@ -24,11 +24,9 @@ export function parseJson (text: string): unknown {
 export const MAX_DEPTH = 100
 
 /** Whether a value is nested deeper than `limit`. Never goes deeper itself: depth is what it guards against. */
-export function isDeeperThan (value: object, limit = MAX_DEPTH): boolean {
+export function isDeeperThan (value: unknown, limit = MAX_DEPTH): boolean {
+  if (typeof value !== 'object' || value === null) return false
   if (limit < 0) return true
-  for (const name in value) {
-    const child: unknown = value[name as keyof object]
-    if (typeof child === 'object' && child !== null && isDeeperThan(child, limit - 1)) return true
-  }
+  for (const name in value) if (isDeeperThan(value[name as keyof object], limit - 1)) return true
   return false
 }

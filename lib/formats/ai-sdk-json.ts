@@ -11,13 +11,14 @@ const loneSurrogate = /\p{Surrogate}/gu
  */
 export function readableJson (text: string): string | undefined {
   const value = parseJson(text)
-  if (value === undefined || (typeof value === 'object' && value !== null && (isDeeperThan(value) || hasForbiddenName(value)))) return undefined
+  if (value === undefined || isDeeperThan(value) || hasForbiddenName(value)) return undefined
   return text.replace(loneSurrogate, (unit) => `\\u${unit.charCodeAt(0).toString(16)}`)
 }
 
 /** Of a value that is known not to be deep. */
-function hasForbiddenName (value: object): boolean {
+function hasForbiddenName (value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false
   if (Object.hasOwn(value, '__proto__')) return true
   if (Object.hasOwn(value, 'constructor') && isObject((value as { constructor: unknown }).constructor) && Object.hasOwn(value.constructor, 'prototype')) return true
-  return Object.values(value).some((child: unknown) => typeof child === 'object' && child !== null && hasForbiddenName(child))
+  return Object.values(value).some(hasForbiddenName)
 }

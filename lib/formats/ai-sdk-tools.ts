@@ -26,7 +26,7 @@ export function toToolMessages (parts: readonly JsonObject[], field: string): To
     if (!isText(name) || !isOver(part)) continue
     const { toolCallId: id, input, rawInput, output } = part
     if (!isText(id)) throw new InvalidRequestError(field, 'a tool call without "toolCallId"', 'a text')
-    if ([input, rawInput, output].some(isTooDeep)) throw new InvalidRequestError(field, `a tool call nested deeper than ${MAX_DEPTH} levels`, 'less')
+    if ([input, rawInput, output].some((value) => isDeeperThan(value))) throw new InvalidRequestError(field, `a tool call nested deeper than ${MAX_DEPTH} levels`, 'less')
     calls.push({ id, type: 'function', function: { name, arguments: argumentsOf(part) } })
     results.push({ role: 'tool', tool_call_id: id, content: resultOf(part) })
   }
@@ -66,8 +66,4 @@ function argumentsOf ({ input, rawInput }: JsonObject): string {
 
 function toText (value: unknown): string {
   return typeof value === 'string' ? value : JSON.stringify(value ?? null)
-}
-
-function isTooDeep (value: unknown): boolean {
-  return typeof value === 'object' && value !== null && isDeeperThan(value)
 }
