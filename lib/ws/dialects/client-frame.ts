@@ -4,25 +4,29 @@ import { InvalidFrameError } from '../../errors.ts'
 /** Longest id of a chat, in characters. */
 export const MAX_ID_LENGTH = 64
 
+/** Longest name of a conversation, in characters. */
+const MAX_CONVERSATION_LENGTH = 256
+
 /**
  * The id of a frame, which is echoed in every frame of its chat.
+ * @param field Where it stands.
  * @throws LLM_ERR_INVALID_FRAME when it is not a text of 1 to 64 characters.
  */
 export function readId (id: unknown, field = 'id'): string {
-  if (typeof id === 'string' && id !== '' && id.length <= MAX_ID_LENGTH) return id
-  throw new InvalidFrameError(`a frame ${id === undefined ? 'without' : 'with another kind of'} "${field}"`, `"${field}", a text of 1 to ${MAX_ID_LENGTH} characters`)
+  return readName(id, field, `"${field}"`, MAX_ID_LENGTH)
 }
-
-/** Longest name of a conversation, in characters. */
-const MAX_CONVERSATION_LENGTH = 256
 
 /**
  * A client's name for its conversation.
  * @throws LLM_ERR_INVALID_FRAME when it is not a text of 1 to 256 characters.
  */
 export function readConversation (id: unknown): string {
-  if (typeof id === 'string' && id !== '' && id.length <= MAX_CONVERSATION_LENGTH) return id
-  throw new InvalidFrameError(`a frame ${id === undefined ? 'without' : 'with another kind of'} "id"`, `"id", the chat's, a text of 1 to ${MAX_CONVERSATION_LENGTH} characters`)
+  return readName(id, 'id', '"id", the chat\'s', MAX_CONVERSATION_LENGTH)
+}
+
+function readName (name: unknown, field: string, expected: string, maxLength: number): string {
+  if (typeof name === 'string' && name !== '' && name.length <= maxLength) return name
+  throw new InvalidFrameError(`a frame ${name === undefined ? 'without' : 'with another kind of'} "${field}"`, `${expected}, a text of 1 to ${maxLength} characters`)
 }
 
 /**
