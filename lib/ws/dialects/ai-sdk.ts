@@ -55,12 +55,17 @@ class AiSdkFrames implements ValueFormat {
   readonly #format: AiSdkFormat
   /** JSON text. */
   readonly #requestId: string
+  /** What stands before a chunk's number, as text and as bytes: runs are bytes. */
+  readonly #head: string
+  readonly #binaryHead: BinaryText
   #sequence = 0
   #hasStarted = false
 
   constructor ({ id, includeUsage }: DialectChat) {
     this.#format = new AiSdkFormat({ includeUsage })
     this.#requestId = JSON.stringify(id)
+    this.#head = `{"type":"chunk","requestId":${this.#requestId},"sequence":`
+    this.#binaryHead = Buffer.from(this.#head).toString('latin1')
   }
 
   values (frame: Frame): string[] {
@@ -68,10 +73,7 @@ class AiSdkFrames implements ValueFormat {
   }
 
   run (run: RunTexts): BinaryText[] | undefined {
-    const chunks = this.#format.run(run)
-    if (chunks === undefined) return undefined
-    const head = Buffer.from(this.#head).toString('latin1')
-    return chunks.map((chunk) => this.#chunk(head, chunk))
+    return this.#format.run(run)?.map((chunk) => this.#chunk(this.#binaryHead, chunk))
   }
 
   end (outcome: Outcome): string[] {
@@ -86,10 +88,6 @@ class AiSdkFrames implements ValueFormat {
     if (this.#hasStarted || frames.length === 0) return frames
     this.#hasStarted = true
     return [this.#frame('start'), ...frames]
-  }
-
-  get #head (): string {
-    return `{"type":"chunk","requestId":${this.#requestId},"sequence":`
   }
 
   #chunk (head: string, chunk: string): string {
