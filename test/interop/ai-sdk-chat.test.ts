@@ -72,6 +72,16 @@ function untilText (chat: PlainChat, expected: string): Promise<void> {
   return untilAsync(`the text "${expected}"`, async () => chat.answer.role === 'assistant' && chat.text.includes(expected))
 }
 
+/** Resumes a chat whose answer has not begun, and lets it come once it is read. */
+async function answerReader ({ health }: ReferenceServer, chat: PlainChat, exchange: Exchange): Promise<void> {
+  const resumed = chat.resumeStream()
+  await untilAsync('the page to read', async () => (await health()).streams === 2)
+  exchange.open()
+  exchange.text('Hello')
+  exchange.finish()
+  await soon('the end', resumed, PATIENCE_MS)
+}
+
 t.test('the chat of the AI SDK', async (t) => {
   const server = await startServer(t)
 
@@ -239,12 +249,7 @@ t.test('a page that comes back', async (t) => {
     await question.stop()
     const chat = openChat(server, {}, { id: t.name, messages: question.messages })
 
-    const resumed = chat.resumeStream()
-    await untilAsync('the page to read', async () => (await server.health()).streams === 2)
-    exchange.open()
-    exchange.text('Hello')
-    exchange.finish()
-    await soon('the end', resumed, PATIENCE_MS)
+    await answerReader(server, chat, exchange)
 
     t.equal(chat.text, 'Hello')
     t.equal(chat.messages.length, 2)
@@ -386,12 +391,7 @@ t.test('over WebSocket', async (t) => {
     await untilAsync('the error', async () => question.status === 'error')
     const page = openChat(server, {}, { id: t.name, messages: question.messages, transport: createSocketTransport(t, server.url, {}).transport })
 
-    const resumed = page.resumeStream()
-    await untilAsync('the page to read', async () => (await server.health()).streams === 2)
-    exchange.open()
-    exchange.text('Hello')
-    exchange.finish()
-    await soon('the end', resumed, PATIENCE_MS)
+    await answerReader(server, page, exchange)
 
     t.equal(page.text, 'Hello')
   })
