@@ -55,7 +55,7 @@ export interface DialectChat {
   readonly id: string | undefined
   /** Whether the client wants the answer in one piece (`stream: false`). */
   readonly whole: boolean
-  /** Whether a client of OpenAI's format sees usage. */
+  /** Whether a client sees usage, where its format leaves that open. */
   readonly includeUsage: boolean
   /** Largest answer in one piece, in bytes; `0` is none. */
   readonly maxBytes: number

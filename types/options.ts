@@ -85,7 +85,7 @@ export interface StreamOptions extends StreamHooks {
    */
   exposeErrors?: boolean | undefined
   /**
-   * `true` always shows usage to `openai` clients, `false` never; without it `stream_options.include_usage` of the
+   * `true` always shows usage to `openai` and `ai-sdk` clients, `false` never; without it `stream_options.include_usage` of the
    * request decides. Usage is accounted in any case.
    */
   includeUsage?: boolean | undefined
@@ -110,8 +110,8 @@ export interface StreamOptions extends StreamHooks {
  */
 export interface SocketOptions extends StreamOptions {
   /**
-   * What clients speak that negotiate no subprotocol: `llm-chat.v1` (docs/protocol.md), `completion`, `request` or
-   * `openai`. Without it each request's own shape decides.
+   * What clients speak that negotiate no subprotocol: `llm-chat.v1` (docs/protocol.md), `completion`, `request`,
+   * `openai` or `ai-sdk`. Without it each request's own shape decides.
    */
   dialect?: DialectName | undefined
   /**

@@ -4,7 +4,7 @@ import type { BinaryText } from './batch.ts'
 export interface StoredStreamInfo {
   /** Format of its first client; whoever resumes without a wish of their own gets it too. */
   readonly format: 'openai' | 'events' | 'ai-sdk'
-  /** Whether its first client sees usage in format `openai`; whoever resumes does, too. Default false. */
+  /** Whether its first client sees usage in a format that leaves that open; whoever resumes does, too. Default false. */
   readonly includeUsage?: boolean | undefined
   /** Whose stream it is, as a digest: never a key in the clear. Absent where owners are not told apart. */
   readonly owner?: string | undefined
